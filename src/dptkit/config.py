@@ -1,0 +1,209 @@
+"""What a model is: frozen dataclasses, to and from JSON. No torch here, and nothing that depends on a machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from dptkit.errors import ConfigError
+from dptkit.outputs import Quantity
+
+Readout = Literal["ignore", "add", "project"]
+ResizePolicy = Literal["minimal", "lower_bound", "upper_bound"]
+Interpolation = Literal["cubic", "area"]
+_FORBID: dict[str, Any] = {"extra": "forbid"}
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Plain vision transformer. `out_indices`: tapped blocks, 0-based, before the final norm.
+
+    `position_grid`: the (height, width) in patches that the position embedding was trained for.
+    `prefix_tokens`: 1 readout token, or 2 with a distillation token.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    width: int
+    depth: int
+    heads: int
+    out_indices: tuple[int, int, int, int]
+    patch_size: int = 16
+    position_grid: tuple[int, int] = (24, 24)
+    prefix_tokens: int = 1
+    layer_norm_eps: float = 1e-6
+    kind: Literal["vit"] = "vit"
+
+
+@dataclass(frozen=True)
+class HybridConfig:
+    """ResNetV2 stem (stages 0 and 1 are tapped) and a ViT on its stride-16 map (two blocks are tapped)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    out_indices: tuple[int, int] = (8, 11)
+    stem_width: int = 64
+    stem_depths: tuple[int, int, int] = (3, 4, 9)
+    position_grid: tuple[int, int] = (24, 24)
+    prefix_tokens: int = 1
+    layer_norm_eps: float = 1e-6
+    kind: Literal["hybrid"] = "hybrid"
+
+
+@dataclass(frozen=True)
+class LiteConfig:
+    """EfficientNet-Lite0 stem to stride 16 (maps at 1/4 and 1/8 are tapped) and a small ViT on top."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    width: int = 192
+    depth: int = 4
+    heads: int = 3
+    out_indices: tuple[int, int] = (1, 3)
+    position_grid: tuple[int, int] = (14, 14)
+    prefix_tokens: int = 1
+    layer_norm_eps: float = 1e-5
+    kind: Literal["lite"] = "lite"
+
+
+EncoderConfig = Annotated[ViTConfig | HybridConfig | LiteConfig, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Reassemble and fusion. `projection`: the 1x1 convolution of Concatenate to `reassemble_channels`."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    reassemble_channels: tuple[int, int, int, int]
+    readout: Readout = "project"
+    projection: bool = True
+    fusion_channels: int = 256
+    batch_norm: bool = False
+    align_corners: bool = True
+
+
+@dataclass(frozen=True)
+class DepthHeadConfig:
+    """`non_negative`: end with ReLU, as the paper does."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    hidden_channels: int = 32
+    non_negative: bool = True
+    kind: Literal["depth"] = "depth"
+
+
+@dataclass(frozen=True)
+class SegmentationHeadConfig:
+    """`auxiliary`: a second head on the penultimate fusion map, used in training only."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    classes: int
+    dropout: float = 0.1
+    auxiliary: bool = True
+    kind: Literal["segmentation"] = "segmentation"
+
+
+HeadConfig = Annotated[DepthHeadConfig | SegmentationHeadConfig, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The whole network, in the order the data takes."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    encoder: EncoderConfig
+    decoder: DecoderConfig
+    head: HeadConfig
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """Image to tensor. `size`: target (height, width); sides become multiples of `multiple_of`.
+
+    policy: "minimal" scales by the factor nearest to 1 that fits one side, "lower_bound" makes both sides at
+    least the target, "upper_bound" at most. `long_side_limit` bounds the longer side of very elongated pictures.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    size: tuple[int, int] = (384, 384)
+    policy: ResizePolicy = "minimal"
+    multiple_of: int = 32
+    interpolation: Interpolation = "cubic"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    long_side_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class DepthDecoding:
+    """Raw head output to a quantity.
+
+    inverse_depth: the raw output itself, clamped from below at `minimum` where given.
+    depth_m: 1 / max(scale * raw + shift, 1e-8), in metres; pixels beyond `cap_m` are marked invalid.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    quantity: Quantity
+    scale: float = 1.0
+    shift: float = 0.0
+    cap_m: float | None = None
+    minimum: float | None = None
+    kind: Literal["depth"] = "depth"
+
+
+@dataclass(frozen=True)
+class SegmentationDecoding:
+    """Logits to labels: names and colours of the classes, by id."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    kind: Literal["segmentation"] = "segmentation"
+
+
+Decoding = Annotated[DepthDecoding | SegmentationDecoding, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything but the weights: what a weight file of ours carries in its metadata."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    name: str
+    model: ModelConfig
+    preprocess: PreprocessConfig
+    decoding: Decoding
+    license: str
+    trained_on: str
+
+    @property
+    def task(self) -> Literal["depth", "segmentation"]:
+        return self.model.head.kind
+
+    def __post_init__(self) -> None:
+        if self.decoding.kind != self.model.head.kind:
+            raise ConfigError(f"{self.name}: a {self.model.head.kind} head cannot be decoded as {self.decoding.kind}")
+        if isinstance(self.decoding, SegmentationDecoding) and isinstance(self.model.head, SegmentationHeadConfig):
+            names, colours = len(self.decoding.class_names), len(self.decoding.palette)
+            if not names == colours == self.model.head.classes:
+                raise ConfigError(
+                    f"{self.name}: {self.model.head.classes} classes, {names} names and {colours} colours do not fit"
+                )
+
+
+def to_json(spec: ModelSpec) -> str:
+    """The specification as JSON; `from_json` gives back an equal one."""
+    return json.dumps(asdict(spec), ensure_ascii=False, separators=(",", ":"))
+
+
+def from_json(text: str, where: str = "configuration") -> ModelSpec:
+    """Read a specification. Raises ConfigError naming `where` and the first wrong key."""
+    try:
+        return TypeAdapter(ModelSpec).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise ConfigError(f"{where}: {key}: {first['msg']}") from None
