@@ -51,6 +51,7 @@ class HybridConfig:
     position_grid: tuple[int, int] = (24, 24)
     prefix_tokens: int = 1
     layer_norm_eps: float = 1e-6
+    weight_standardisation_eps: float = 1e-8
     kind: Literal["hybrid"] = "hybrid"
 
 

@@ -1,0 +1,1 @@
+"""Encoders: image tensor -> EncoderFeatures. One file per family."""

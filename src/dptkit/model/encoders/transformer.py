@@ -1,0 +1,149 @@
+"""The transformer that all our encoders share: tokens, position embedding, pre-norm blocks.
+
+B batch · N patch tokens · P prefix tokens · T = P + N · D width · gh gw token grid
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from dptkit.shapes import Float
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused query-key-value projection, through PyTorch's fused kernel."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not divisible by {heads} heads")
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.projection = nn.Linear(width, width)
+
+    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.projection(mixed.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Linear, exact (erf) GELU, Linear."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block (Dosovitskiy et al. 2021, eq. 2 and 3)."""
+
+    def __init__(self, width: int, heads: int, layer_norm_eps: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=layer_norm_eps)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=layer_norm_eps)
+        self.mlp = MLP(width, 4 * width)
+
+    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        tokens = tokens + self.attention(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class PositionEmbedding(nn.Module):
+    """Learned position embedding, resized to any grid.
+
+    As isl-org/DPT (`dpt/vit.py`, `_resize_pos_embed`): the patch part is resized bilinearly without antialiasing
+    or aligned corners, the prefix part is untouched. The resized embedding is kept per grid while no gradient is
+    recorded, and made anew whenever the parameter changes.
+    """
+
+    KEPT_GRIDS = 16
+
+    def __init__(self, width: int, grid: tuple[int, int], prefix_tokens: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.prefix_tokens = prefix_tokens
+        self.weight = nn.Parameter(torch.zeros(1, prefix_tokens + grid[0] * grid[1], width))
+        self._kept: dict[tuple[object, ...], Tensor] = {}
+
+    def forward(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
+        if torch.compiler.is_compiling() or torch.is_grad_enabled() or self.weight.is_inference():
+            return self._resize(grid)
+        # The version counts in-place changes; address, type and device tell a replaced parameter.
+        weight = self.weight
+        key = (*grid, weight._version, weight.data_ptr(), weight.dtype, weight.device)
+        kept = self._kept.get(key)
+        if kept is None:
+            # A new dict each time: other threads keep reading the old one.
+            recent = list(self._kept.items())[-(self.KEPT_GRIDS - 1) :]
+            kept = self._resize(grid)
+            self._kept = {**dict(recent), key: kept}
+        return kept
+
+    def _resize(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
+        if grid == self.grid:
+            return self.weight
+        prefix, patches = self.weight.split([self.prefix_tokens, self.grid[0] * self.grid[1]], dim=1)
+        image_like = patches.transpose(1, 2).unflatten(2, self.grid)
+        resized = F.interpolate(image_like, size=grid, mode="bilinear", align_corners=False)
+        return torch.cat([prefix, resized.flatten(2).transpose(1, 2)], dim=1)
+
+
+class Transformer(nn.Module):
+    """Prefix tokens and positions are added, then the blocks run; tapped blocks' outputs are returned.
+
+    The final LayerNorm of a classifier is not here: DPT taps blocks before it (isl-org/DPT `dpt/vit.py`).
+    Blocks after the last tap are not built, since nothing would read them.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        depth: int,
+        heads: int,
+        out_indices: Sequence[int],
+        position_grid: tuple[int, int],
+        prefix_tokens: int,
+        layer_norm_eps: float,
+    ) -> None:
+        super().__init__()
+        if list(out_indices) != sorted(set(out_indices)) or not 0 <= out_indices[0] <= out_indices[-1] < depth:
+            raise ValueError(f"out_indices {tuple(out_indices)} must rise within 0 and {depth - 1}")
+        self.out_indices = tuple(out_indices)
+        self.gradient_checkpointing = False
+        self.prefix_tokens = nn.Parameter(torch.zeros(1, prefix_tokens, width))
+        self.position_embedding = PositionEmbedding(width, position_grid, prefix_tokens)
+        self.blocks = nn.ModuleList(Block(width, heads, layer_norm_eps) for _ in range(out_indices[-1] + 1))
+        nn.init.trunc_normal_(self.prefix_tokens, std=0.02)
+        nn.init.trunc_normal_(self.position_embedding.weight, std=0.02)
+
+    def forward(
+        self, patches: Float[Tensor, "B D gh gw"]
+    ) -> tuple[list[Float[Tensor, "B D gh gw"]], list[Float[Tensor, "B P D"]]]:
+        """Patch embeddings as an image -> tapped patch tokens as images, and their prefix tokens."""
+        batch, _, *grid = patches.shape
+        prefix = self.prefix_tokens.expand(batch, -1, -1)
+        tokens = torch.cat([prefix, patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = tokens + self.position_embedding((grid[0], grid[1]))
+        maps, prefixes = [], []
+        for index, block in enumerate(self.blocks):
+            if self.gradient_checkpointing and self.training:
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+            if index in self.out_indices:
+                first_patch = self.prefix_tokens.shape[1]
+                prefixes.append(tokens[:, :first_patch])
+                maps.append(tokens[:, first_patch:].transpose(1, 2).unflatten(2, grid))
+        return maps, prefixes
