@@ -1,0 +1,1 @@
+"""Weights: where published files come from, how they are fetched and checked, converted and loaded."""
