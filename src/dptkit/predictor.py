@@ -1,0 +1,115 @@
+"""Stages 1 to 7 composed: picture in, result out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.config import DepthDecoding, ModelSpec
+from dptkit.image_io import read_image
+from dptkit.outputs import DepthMap, Provenance, SegmentationMap
+from dptkit.postprocess import decode_depth, decode_segmentation
+from dptkit.preprocess import preprocess, with_size
+from dptkit.runtime.backend import Backend, Precision
+from dptkit.version import __version__
+
+WHITE = (255, 255, 255)
+
+
+class Predictor:
+    """A model ready to use. It holds no state between calls and may be called from several threads.
+
+    Sources are whatever `dptkit.image_io.read_image` takes: a path, bytes, a PIL image, a numpy array [H, W],
+    [H, W, 3] or [H, W, 4], or a tensor [3, H, W]; uint8, uint16, or float in [0, 1].
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        backend: Backend,
+        weights_sha256: str | None = None,
+        *,
+        background: tuple[int, int, int] = WHITE,
+    ) -> None:
+        """`background`: the RGB colour that transparent pictures are composited on."""
+        self.spec = spec
+        self.backend = backend
+        self.background = background
+        self._provenance = Provenance(
+            spec.name, __version__, weights_sha256, engine=backend.engine, precision=backend.precision
+        )
+
+    def predict(self, source: Any, *, scores: bool = False) -> DepthMap | SegmentationMap:
+        """One picture -> DepthMap or SegmentationMap at the picture's size.
+
+        scores: for segmentation, also the probability of the chosen class.
+        Raises ImageReadError if the picture cannot be read, NonFiniteOutputError if the network overflows.
+        """
+        return self.predict_batch([source], scores=scores)[0]
+
+    def predict_batch(self, sources: Sequence[Any], *, scores: bool = False) -> list[DepthMap | SegmentationMap]:
+        """Several pictures of any sizes, in order. Pictures of one network size run through it together."""
+        images = [read_image(source, background=self.background) for source in sources]
+        inputs = [preprocess(image, self.spec.preprocess) for image in images]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, tensor in enumerate(inputs):
+            groups.setdefault(tensor.shape, []).append(index)
+        results: dict[int, DepthMap | SegmentationMap] = {}
+        for indices in groups.values():
+            raw = self.backend.predict(np.stack([inputs[index] for index in indices]))
+            for index, output in zip(indices, raw, strict=True):
+                results[index] = self._decode(output, images[index].shape[:2], scores)
+        return [results[index] for index in range(len(images))]
+
+    def predict_stream(
+        self, sources: Iterable[Any], *, batch_size: int = 1, scores: bool = False
+    ) -> Iterator[DepthMap | SegmentationMap]:
+        """Any number of pictures, in order, in constant memory: no more than `batch_size` are held at a time."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        remaining = iter(sources)
+        while batch := list(islice(remaining, batch_size)):
+            yield from self.predict_batch(batch, scores=scores)
+
+    def _decode(self, raw: npt.NDArray[np.float32], size: tuple[int, ...], scores: bool) -> DepthMap | SegmentationMap:
+        provenance = replace(self._provenance, network_size=(raw.shape[1], raw.shape[2]))
+        picture_size = (size[0], size[1])
+        decoding = self.spec.decoding
+        if isinstance(decoding, DepthDecoding):
+            return decode_depth(raw, picture_size, decoding, provenance)
+        return decode_segmentation(raw, picture_size, decoding, provenance, scores)
+
+    def __repr__(self) -> str:
+        return f"Predictor({self.spec.name}, {self.backend.engine}, {self.backend.device}, {self.backend.precision})"
+
+
+def load(
+    model: str | Path = "dpt-lite",
+    *,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    size: int | None = None,
+    background: tuple[int, int, int] = WHITE,
+) -> Predictor:
+    """Load a model for prediction.
+
+    model: a name from `dptkit.PRESETS` (its published weights are downloaded once), or a safetensors file of ours.
+    weights: your own file, in our, the original's or transformers' layout, for the architecture named by `model`.
+    device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    size: network input height instead of the model's own, a multiple of 32; larger shows more detail.
+    Raises UnknownModelError, WeightsError, DownloadError or ConfigError, each with one line that says what to do.
+    """
+    from dptkit.runtime.torch_backend import TorchBackend
+    from dptkit.weights.load import load_model
+
+    spec, network, sha256 = load_model(model, weights)
+    if size is not None:
+        spec = replace(spec, preprocess=with_size(spec.preprocess, size))
+    return Predictor(spec, TorchBackend(network, device, precision), sha256, background=background)

@@ -1,0 +1,89 @@
+"""Stage 1, image to network input: resize policy, interpolation, normalisation. numpy and OpenCV only.
+
+H W picture · h w network input
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.config import PreprocessConfig
+from dptkit.errors import ConfigError
+
+_INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
+
+
+def network_size(height: int, width: int, config: PreprocessConfig) -> tuple[int, int]:
+    """(height, width) that a picture of that size is resized to; both multiples of `config.multiple_of`.
+
+    The aspect ratio is kept up to that rounding. Source: isl-org/DPT `dpt/transforms.py`, class Resize, with
+    two departures: a side never rounds to zero, and `long_side_limit` bounds very elongated pictures.
+    """
+    target_height, target_width = config.size
+    scale_height, scale_width = target_height / height, target_width / width
+    if config.policy == "lower_bound":
+        scale = max(scale_height, scale_width)
+    elif config.policy == "upper_bound":
+        scale = min(scale_height, scale_width)
+    else:
+        scale = scale_width if abs(1 - scale_width) < abs(1 - scale_height) else scale_height
+    if config.long_side_limit is not None:
+        scale = min(scale, config.long_side_limit / max(height, width))
+    bound = {"lower_bound": 1, "upper_bound": -1, "minimal": 0}[config.policy]
+    return (
+        _to_multiple(scale * height, config.multiple_of, bound * target_height),
+        _to_multiple(scale * width, config.multiple_of, bound * target_width),
+    )
+
+
+def _to_multiple(side: float, multiple: int, bound: int) -> int:
+    """Nearest multiple (ties to even, as the original's np.round); rounded away from a violated bound.
+
+    bound: > 0 the side must not fall below it, < 0 not exceed its absolute value, 0 free.
+    """
+    rounded = int(np.round(side / multiple)) * multiple
+    if bound > 0 and rounded < bound <= side:
+        rounded = int(np.ceil(side / multiple)) * multiple
+    elif bound < 0 and rounded > -bound:
+        rounded = int(np.floor(side / multiple)) * multiple
+    return max(rounded, multiple)
+
+
+def preprocess(image: npt.NDArray[np.uint8], config: PreprocessConfig) -> npt.NDArray[np.float32]:
+    """uint8 RGB [H, W, 3] -> normalised float32 [3, h, w], contiguous.
+
+    Computed in float64 as the original does: the stem of DPT-Hybrid magnifies a rounding of the input a hundredfold.
+    One channel at a time, since a 100-megapixel picture would take 2.4 GB at once.
+    """
+    height, width = network_size(image.shape[0], image.shape[1], config)
+    interpolation = _INTERPOLATION[config.interpolation]
+    if config.interpolation == "area" and height * width > image.shape[0] * image.shape[1]:
+        interpolation = cv2.INTER_CUBIC  # area means nothing when enlarging
+    tensor = np.empty((3, height, width), np.float32)
+    for channel, (mean, std) in enumerate(zip(config.mean, config.std, strict=True)):
+        plane = image[:, :, channel] / 255.0
+        if plane.shape != (height, width):
+            plane = cv2.resize(plane, (width, height), interpolation=interpolation)
+        tensor[channel] = (plane - mean) / std
+    return tensor
+
+
+def with_size(config: PreprocessConfig, size: int) -> PreprocessConfig:
+    """The same preprocessing for another height; the width keeps its ratio to it.
+
+    Raises ConfigError if `size` is not a positive multiple of what the network needs.
+    """
+    if size < config.multiple_of or size % config.multiple_of:
+        raise ConfigError(f"size {size} is not a positive multiple of {config.multiple_of}")
+    height, width = config.size
+    wider = max(1, round(size * width / height / config.multiple_of)) * config.multiple_of
+    limit = config.long_side_limit
+    return replace(
+        config,
+        size=(size, wider),
+        long_side_limit=None if limit is None else max(limit * size // height, size),
+    )

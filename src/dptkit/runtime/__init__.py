@@ -1,0 +1,1 @@
+"""Engines that run a network: one Backend protocol, heavy imports inside each engine's file."""

@@ -1,0 +1,54 @@
+"""The PyTorch engine: eager, on CPU, CUDA or Apple GPUs."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dptkit.errors import ConfigError, NonFiniteOutputError
+from dptkit.model.dpt import DPT
+from dptkit.runtime.backend import PRECISIONS, Precision
+
+
+class TorchBackend:
+    """Runs a network in inference mode. The network is moved and cast in place, and belongs to the backend."""
+
+    engine = "torch"
+
+    def __init__(self, network: DPT, device: str = "auto", precision: Precision = "float32") -> None:
+        """Raises ConfigError for an unknown precision, or a device that is not there."""
+        if precision not in PRECISIONS:
+            raise ConfigError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+        self._device = find_device(device)
+        self._dtype: torch.dtype = getattr(torch, precision)
+        self._network = network.eval().requires_grad_(False).to(self._device, self._dtype)
+        self.precision = precision
+        self.device = str(self._device)
+
+    def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
+        with torch.inference_mode():
+            batch = torch.from_numpy(images).to(self._device, self._dtype)
+            raw = self._network(batch).float().cpu()
+            if not torch.isfinite(raw).all():
+                lower = self.precision != "float32"
+                advice = "use precision float32" if lower else "the weights hold NaN, infinity or huge values"
+                raise NonFiniteOutputError(f"the output is not finite in {self.precision} on {self.device}: {advice}")
+            return raw.numpy()
+
+
+def find_device(name: str) -> torch.device:
+    """ "auto" (CUDA, then Apple GPU, then CPU) or any PyTorch device name. Raises ConfigError if it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ConfigError(f"device {name!r} is not available here: use auto or cpu") from None
+    if device.type == "meta":
+        raise ConfigError("device 'meta' cannot compute: use auto or cpu")
+    return device

@@ -1,0 +1,286 @@
+"""The key tables of the layouts that DPT weights come in. Data: which name is which, and what is left out, why.
+
+- isl: isl-org/DPT and its releases (`pretrained.*`, `scratch.*`, `auxlayer.*`), timm's names inside.
+- hf: transformers' DPTForDepthEstimation and DPTForSemanticSegmentation (`dpt.*`, `neck.*`, `head.*`).
+- starter: the trial that our first dpt-lite was trained with.
+- dptkit: our own names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dptkit.config import HybridConfig, LiteConfig, ModelConfig, SegmentationHeadConfig
+from dptkit.errors import WeightsError
+from dptkit.model.build import build_model
+from dptkit.weights.keytable import Concatenated, Drop, KeyTable, Pair
+
+Layout = Literal["dptkit", "isl", "hf", "starter"]
+
+# A tensor that only files of this layout have, and all of them do.
+_SIGNS: tuple[tuple[str, Layout], ...] = (
+    ("fusion.inputs.0.weight", "dptkit"),
+    ("scratch.layer1_rn.weight", "isl"),
+    ("neck.convs.0.weight", "hf"),
+    ("rn.0.weight", "starter"),
+)
+
+_CLASSIFIER = "the encoder's final norm and classifier: DPT taps the blocks before them"
+_COARSEST = "residual unit 1 of the coarsest fusion block: it has no skip, so the original stores it and never runs it"
+_OLD_TIMM = "buffers and heads that other versions of timm store; recomputed or unused"
+IMAGENET_CLASSES = 1000
+
+
+def detect_layout(names: Iterable[str], where: str = "state dict") -> Layout:
+    """The layout that tensor names belong to. Raises WeightsError if none does."""
+    present = set(names)
+    for sign, layout in _SIGNS:
+        if sign in present:
+            return layout
+    first = ", ".join(sorted(present)[:3]) or "none"
+    raise WeightsError(f"{where}: not the weights of a DPT in a known layout (first tensors: {first})")
+
+
+def build_key_table(config: ModelConfig, layout: Layout) -> KeyTable:
+    """The table between our names and `layout` for the network that `config` describes."""
+    with torch.device("meta"):
+        network = build_model(config).state_dict()
+    if layout == "dptkit":
+        return KeyTable(layout, network, [Pair(name, name) for name in network])
+    if layout == "starter":
+        return KeyTable(
+            layout, network, _starter_pairs(config), [Drop("mean|std", "preprocessing, kept in the preset")]
+        )
+    if isinstance(config.encoder, LiteConfig):
+        raise WeightsError(f"dpt-lite has no {layout} layout: that code never had such an encoder")
+    if layout == "isl":
+        return KeyTable(layout, network, _isl_pairs(config), _isl_drops(config, network))
+    return KeyTable(layout, network, _hf_pairs(config), _hf_drops(config, network))
+
+
+def _transformer_pairs(config: ModelConfig, blocks: str, names: Mapping[str, str | tuple[str, ...]]) -> list[Pair]:
+    depth = config.encoder.out_indices[-1] + 1
+    return [
+        Pair(
+            f"encoder.transformer.blocks.{n}.{ours}",
+            f"{blocks}.{n}.{theirs}" if isinstance(theirs, str) else tuple(f"{blocks}.{n}.{t}" for t in theirs),
+        )
+        for n in range(depth)
+        for ours, theirs in names.items()
+    ]
+
+
+def _stem_pairs(config: HybridConfig, stem: tuple[str, str], block: str) -> list[Pair]:
+    pairs = [Pair("encoder.stem.conv", stem[0]), Pair("encoder.stem.norm", stem[1])]
+    for stage, depth in enumerate(config.stem_depths):
+        for n in range(depth):
+            ours, theirs = f"encoder.stem.stages.{stage}.{n}", block.format(stage=stage, n=n)
+            pairs += [Pair(f"{ours}.{part}{k}", f"{theirs}.{part}{k}") for part in ("conv", "norm") for k in (1, 2, 3)]
+            pairs += [
+                Pair(f"{ours}.shortcut.0", f"{theirs}.downsample.conv"),
+                Pair(f"{ours}.shortcut.1", f"{theirs}.downsample.norm"),
+            ]
+    return pairs
+
+
+def _isl_pairs(config: ModelConfig) -> list[Pair]:
+    encoder, timm = config.encoder, "pretrained.model"
+    tokens = ("cls_token", "dist_token")[: encoder.prefix_tokens]
+    pairs = [
+        Pair("encoder.transformer.prefix_tokens", tuple(f"{timm}.{t}" for t in tokens), Concatenated(1)),
+        Pair("encoder.transformer.position_embedding.weight", f"{timm}.pos_embed"),
+        Pair("encoder.patch_embedding", f"{timm}.patch_embed.proj"),
+        *_transformer_pairs(
+            config,
+            f"{timm}.blocks",
+            {
+                "norm1": "norm1",
+                "attention.qkv": "attn.qkv",
+                "attention.projection": "attn.proj",
+                "norm2": "norm2",
+                "mlp.fc1": "mlp.fc1",
+                "mlp.fc2": "mlp.fc2",
+            },
+        ),
+    ]
+    if isinstance(encoder, HybridConfig):
+        backbone = f"{timm}.patch_embed.backbone"
+        pairs += _stem_pairs(
+            encoder, (f"{backbone}.stem.conv", f"{backbone}.stem.norm"), backbone + ".stages.{stage}.blocks.{n}"
+        )
+    for k in range(4):
+        ours, theirs = f"reassemble.stages.{k}", f"pretrained.act_postprocess{k + 1}"
+        pairs += [
+            Pair(f"{ours}.read.project", f"{theirs}.0.project.0"),
+            Pair(f"{ours}.projection", f"{theirs}.3"),
+            Pair(f"{ours}.resample", f"{theirs}.4"),
+            Pair(f"fusion.inputs.{k}", f"scratch.layer{k + 1}_rn"),
+        ]
+        ours, theirs = f"fusion.blocks.{k}", f"scratch.refinenet{4 - k}"
+        pairs.append(Pair(f"{ours}.projection", f"{theirs}.out_conv"))
+        for unit in (1, 2):
+            for n in (1, 2):
+                pairs += [
+                    Pair(f"{ours}.unit{unit}.conv{n}", f"{theirs}.resConfUnit{unit}.conv{n}"),
+                    Pair(f"{ours}.unit{unit}.norm{n}", f"{theirs}.resConfUnit{unit}.bn{n}"),
+                ]
+    return pairs + _head_pairs(config, "scratch.output_conv", "auxlayer")
+
+
+def _head_pairs(config: ModelConfig, head: str, auxiliary: str) -> list[Pair]:
+    if isinstance(config.head, SegmentationHeadConfig):
+        layers = {"conv": 0, "norm": 1, "classifier": 4}
+        return [
+            Pair(f"{ours}.{layer}", f"{theirs}.{index}")
+            for ours, theirs in (("head", head), ("auxiliary_head", auxiliary))
+            for layer, index in layers.items()
+        ]
+    return [Pair(f"head.conv{n}", f"{head}.{index}") for n, index in ((1, 0), (2, 2), (3, 4))]
+
+
+def _coarsest_unit(
+    network: Mapping[str, Tensor], theirs: str, parts: Mapping[str, str]
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Names and shapes of the coarsest block's unused unit: those of the next block's used one."""
+    ours = "fusion.blocks.1.unit1."
+    return tuple(
+        (f"{theirs}.{parts[name.removeprefix(ours).split('.')[0]]}.{name.rsplit('.', 1)[1]}", tuple(tensor.shape))
+        for name, tensor in network.items()
+        if name.startswith(ours)
+    )
+
+
+def _isl_drops(config: ModelConfig, network: Mapping[str, Tensor]) -> list[Drop]:
+    width = config.encoder.width
+    unit = _coarsest_unit(
+        network,
+        "scratch.refinenet4.resConfUnit1",
+        {"conv1": "conv1", "conv2": "conv2", "norm1": "bn1", "norm2": "bn2"},
+    )
+    classifier = (
+        ("pretrained.model.norm.weight", (width,)),
+        ("pretrained.model.norm.bias", (width,)),
+        ("pretrained.model.head.weight", (IMAGENET_CLASSES, width)),
+        ("pretrained.model.head.bias", (IMAGENET_CLASSES,)),
+    )
+    return [
+        Drop(r"scratch\.refinenet4\.resConfUnit1\..*", _COARSEST, unit),
+        Drop(r"pretrained\.model\.(norm|head|fc_norm|head_dist|pre_logits)\..*", _CLASSIFIER, classifier),
+        Drop(r".*\.(relative_position_index|attn_mask|activation_post_process\..*)", _OLD_TIMM),
+    ]
+
+
+def _hf_pairs(config: ModelConfig) -> list[Pair]:
+    encoder, embeddings = config.encoder, "dpt.embeddings"
+    pairs = [
+        Pair("encoder.transformer.prefix_tokens", f"{embeddings}.cls_token"),
+        Pair("encoder.transformer.position_embedding.weight", f"{embeddings}.position_embeddings"),
+        *_transformer_pairs(
+            config,
+            "dpt.encoder.layer",
+            {
+                "norm1": "layernorm_before",
+                "attention.qkv": tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
+                "attention.projection": "attention.output.dense",
+                "norm2": "layernorm_after",
+                "mlp.fc1": "intermediate.dense",
+                "mlp.fc2": "output.dense",
+            },
+        ),
+    ]
+    if isinstance(encoder, HybridConfig):
+        bit = f"{embeddings}.backbone.bit"
+        stem = (f"{bit}.embedder.convolution", f"{bit}.embedder.norm")
+        pairs += _stem_pairs(encoder, stem, bit + ".encoder.stages.{stage}.layers.{n}")
+        pairs.append(Pair("encoder.patch_embedding", f"{embeddings}.projection"))
+    else:
+        pairs.append(Pair("encoder.patch_embedding", f"{embeddings}.patch_embeddings.projection"))
+    for k in range(4):
+        theirs = f"neck.reassemble_stage.layers.{k}"
+        pairs += [
+            Pair(f"reassemble.stages.{k}.read.project", f"neck.reassemble_stage.readout_projects.{k}.0"),
+            Pair(f"reassemble.stages.{k}.projection", f"{theirs}.projection"),
+            Pair(f"reassemble.stages.{k}.resample", f"{theirs}.resize"),
+            Pair(f"fusion.inputs.{k}", f"neck.convs.{k}"),
+            Pair(f"fusion.blocks.{k}.projection", f"neck.fusion_stage.layers.{k}.projection"),
+        ]
+        for unit in (1, 2):
+            ours, theirs = f"fusion.blocks.{k}.unit{unit}", f"neck.fusion_stage.layers.{k}.residual_layer{unit}"
+            for n in (1, 2):
+                pairs += [
+                    Pair(f"{ours}.conv{n}", f"{theirs}.convolution{n}"),
+                    Pair(f"{ours}.norm{n}", f"{theirs}.batch_norm{n}"),
+                ]
+    return pairs + _head_pairs(config, "head.head", "auxiliary_head.head")
+
+
+def _hf_drops(config: ModelConfig, network: Mapping[str, Tensor]) -> list[Drop]:
+    unit = _coarsest_unit(
+        network,
+        "neck.fusion_stage.layers.0.residual_layer1",
+        {"conv1": "convolution1", "conv2": "convolution2", "norm1": "batch_norm1", "norm2": "batch_norm2"},
+    )
+    norm = tuple((f"dpt.layernorm.{name}", (config.encoder.width,)) for name in ("weight", "bias"))
+    return [
+        Drop(r"neck\.fusion_stage\.layers\.0\.residual_layer1\..*", _COARSEST, unit),
+        Drop(r"dpt\.(layernorm|pooler)\..*", _CLASSIFIER, norm),
+    ]
+
+
+@dataclass(frozen=True)
+class _PatchPositions:
+    """The trial's position embedding: an image [1, D, gh, gw] without the readout token, whose row is zero."""
+
+    grid: tuple[int, int]
+
+    def join(self, theirs: list[Tensor]) -> Tensor:
+        patches = theirs[0].flatten(2).transpose(1, 2)
+        return torch.cat([torch.zeros_like(patches[:, :1]), patches], dim=1)
+
+    def split(self, ours: Tensor, parts: int) -> list[Tensor]:
+        return [ours[:, 1:].transpose(1, 2).unflatten(2, self.grid).contiguous()]
+
+
+def _starter_pairs(config: ModelConfig) -> list[Pair]:
+    stem_blocks = [f"encoder.stem.stages.{s}.{n}" for s, blocks in enumerate((1, 2, 2, 3, 3)) for n in range(blocks)]
+    pairs = [
+        Pair("encoder.stem.conv.conv", "stem"),
+        Pair("encoder.stem.conv.norm", "bn0"),
+        Pair("encoder.patch_embedding", "proj"),
+        Pair("encoder.transformer.prefix_tokens", "cls"),
+        Pair("encoder.transformer.position_embedding.weight", "pos", _PatchPositions(config.encoder.position_grid)),
+        *_transformer_pairs(
+            config,
+            "blocks",
+            {
+                "norm1": "norm1",
+                "attention.qkv.weight": "self_attn.in_proj_weight",
+                "attention.qkv.bias": "self_attn.in_proj_bias",
+                "attention.projection": "self_attn.out_proj",
+                "norm2": "norm2",
+                "mlp.fc1": "linear1",
+                "mlp.fc2": "linear2",
+            },
+        ),
+        Pair("reassemble.stages.2.read.project", "r3"),
+        Pair("reassemble.stages.3.read.project", "r4"),
+        Pair("reassemble.stages.3.resample", "c4"),
+        *(Pair(f"head.conv{n}", f"h{n}") for n in (1, 2, 3)),
+    ]
+    for index, block in enumerate(stem_blocks):
+        for k, part in enumerate(("expand", "depthwise", "project")):
+            pairs += [
+                Pair(f"{block}.{part}.conv", f"eb.{index}._{part}_conv"),
+                Pair(f"{block}.{part}.norm", f"eb.{index}._bn{k}"),
+            ]
+    for k in range(4):
+        pairs.append(Pair(f"fusion.inputs.{k}", f"rn.{k}"))
+        ours, theirs = f"fusion.blocks.{k}", f"f.{3 - k}"
+        pairs.append(Pair(f"{ours}.projection", f"{theirs}.2"))
+        pairs += [Pair(f"{ours}.unit{u}.conv{n}", f"{theirs}.{u - 1}.{n - 1}") for u in (1, 2) for n in (1, 2)]
+    return pairs

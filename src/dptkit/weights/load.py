@@ -1,0 +1,91 @@
+"""From a model's name, or a file, to a network with its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dptkit.config import ModelConfig, ModelSpec
+from dptkit.errors import UnknownModelError, WeightsError
+from dptkit.model.build import build_model
+from dptkit.model.dpt import DPT
+from dptkit.presets import PRESETS, Preset, find_preset
+from dptkit.weights.cache import is_cached, sha256_of
+from dptkit.weights.convert import convert_to_ours
+from dptkit.weights.download import Progress, fetch
+from dptkit.weights.tensor_file import read_tensors
+
+_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+class LoadedModel(NamedTuple):
+    """A network with weights, in evaluation mode, what it is, and the hash of the file it came from."""
+
+    spec: ModelSpec
+    network: DPT
+    sha256: str
+
+
+def load_model(model: str | Path, weights: str | Path | None = None, progress: Progress | None = None) -> LoadedModel:
+    """Load a preset by name, or a safetensors file of ours by path.
+
+    weights: a file in any known layout (recognised by its tensor names) to put into that preset's architecture
+    instead of the published weights. Raises UnknownModelError, or WeightsError naming the file and what is wrong.
+    """
+    path = _as_file(model)
+    if path is not None:
+        if weights is not None:
+            raise WeightsError(f"{path}: is a whole model already; give either a model file or a preset with weights")
+        tensors, spec = read_tensors(path)
+        if spec is None:
+            raise WeightsError(
+                f"{path}: does not say which network it is for; name the architecture too, as in "
+                f"load('dpt-large', weights='{path.name}')"
+            )
+    else:
+        preset = find_preset(str(model))
+        path = Path(weights) if weights is not None else published_weights(preset, progress)
+        tensors, own_spec = read_tensors(path)
+        spec = preset.spec if own_spec is None or own_spec.model == preset.spec.model else own_spec
+        if spec is not preset.spec:
+            raise WeightsError(f"{path}: holds the network of {spec.name}, not that of {preset.name}")
+    return LoadedModel(spec, build_network(spec.model, tensors, str(path)), sha256_of(path))
+
+
+def build_network(config: ModelConfig, tensors: Mapping[str, Tensor], where: str = "state dict") -> DPT:
+    """The network of `config` with these weights (any layout), float32, in evaluation mode."""
+    ours = convert_to_ours(tensors, config, where)
+    with torch.device("meta"):
+        network = build_model(config)
+    wanted = network.state_dict()
+    cast = {name: tensor.to(wanted[name].dtype) for name, tensor in ours.items()}
+    network.load_state_dict(cast, strict=True, assign=True)
+    return network.eval()
+
+
+def published_weights(preset: Preset, progress: Progress | None = None) -> Path:
+    """The verified local file of a preset's published weights: bundled, cached, or downloaded now.
+
+    Sources are taken in the preset's order; one that is in the cache already comes first.
+    """
+    if preset.bundled is not None:
+        return Path(str(resources.files("dptkit.weights") / "bundled" / preset.bundled))
+    cached = [source for source in preset.sources if is_cached(source)]
+    return fetch((cached or preset.sources)[0], progress=progress)
+
+
+def _as_file(model: str | Path) -> Path | None:
+    """The path, if `model` means a file rather than a preset."""
+    if str(model) in PRESETS:
+        return None
+    path = Path(model)
+    if path.is_file():
+        return path
+    if isinstance(model, Path) or path.suffix in _FILE_SUFFIXES or len(path.parts) > 1:
+        raise UnknownModelError(f"{path}: no such model file")
+    return None
