@@ -115,10 +115,12 @@ def recorded_hash(path: Path) -> str | None:
     record = _record_path(path)
     try:
         text = record.read_text("utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         text = ""
+    except OSError as error:
+        raise WeightsError(f"{record}: cannot be read: {error.strerror}") from error
     match = re.match(r"([0-9a-f]{64})[ \t]", text)
     if match is None:
         raise WeightsError(f"{record}: holds no SHA-256; delete it if you trust {path.name} as it is")

@@ -178,11 +178,13 @@ def _linked_hash(response: HTTPResponse) -> str | None:
 def _token_header(url: str) -> dict[str, str]:
     if not is_hub(url):
         return {}
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+    # Not build_hf_headers: for its user agent, newer versions ask the hub a question of their own.
+    from huggingface_hub import constants, get_token
 
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return {}
     try:
-        headers = build_hf_headers(library_name="dptkit")
+        token = get_token()
     except Exception as error:  # a chosen log-in exchange fails in as many ways as there are services
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DownloadError(f"{shown(url)}: the Hugging Face login failed: {text}") from error
-    return {name: value for name, value in headers.items() if name.lower() == "authorization"}
+        raise DownloadError(f"{shown(url)}: the Hugging Face login failed: {type(error).__name__}") from error
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
