@@ -74,6 +74,7 @@ _SEGMENTATION = PreprocessConfig(size=(480, 480))
 _LITE = PreprocessConfig(
     size=(224, 224),
     policy="lower_bound",
+    interpolation="area",
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     long_side_limit=1024,
@@ -110,17 +111,17 @@ _TABLE = (
             trained_on="scenes rendered by the authors and 297 permissively licensed pictures with depth; "
             "stem from ImageNet weights (EfficientNet-Lite0, Apache-2.0)",
         ),
-        parameters=0,
+        parameters=3_839_169,
         bundled="dpt-lite.safetensors",
     ),
     Preset(
         ModelSpec("dpt-large", DPT_LARGE, _MONODEPTH, _RELATIVE, license="MIT", trained_on=_MIX6),
-        parameters=0,
+        parameters=341_848_257,
         sources=(_original("dpt_large-midas-2f21e586.pt", "2f21e586"), _hub("dpt-large")),
     ),
     Preset(
         ModelSpec("dpt-hybrid", DPT_HYBRID, _MONODEPTH, _RELATIVE, license="MIT", trained_on=_MIX6),
-        parameters=0,
+        parameters=121_196_289,
         sources=(_original("dpt_hybrid-midas-501f0c75.pt", "501f0c75"), _hub("dpt-hybrid-midas")),
     ),
     Preset(
@@ -132,7 +133,7 @@ _TABLE = (
             license="MIT",
             trained_on="MIX 6, then NYUv2 (indoor, metric)",
         ),
-        parameters=0,
+        parameters=121_196_289,
         sources=(_original("dpt_hybrid_nyu-2ce69ec7.pt", "2ce69ec7"),),
     ),
     Preset(
@@ -144,7 +145,7 @@ _TABLE = (
             license="MIT",
             trained_on="MIX 6, then NYUv2 (indoor, metric), trained again by the authors",
         ),
-        parameters=0,
+        parameters=121_196_289,
         sources=(
             WeightSource(
                 "dpt_hybrid_nyu_new-217f207d.pt",
@@ -165,17 +166,17 @@ _TABLE = (
             license="MIT",
             trained_on="MIX 6, then KITTI (driving, metric)",
         ),
-        parameters=0,
+        parameters=121_196_289,
         sources=(_original("dpt_hybrid_kitti-cb926ef4.pt", "cb926ef4"),),
     ),
     Preset(
         ModelSpec("dpt-large-ade20k", DPT_LARGE_ADE20K, _SEGMENTATION, _ADE20K, license="MIT", trained_on="ADE20K"),
-        parameters=0,
+        parameters=342_777_644,
         sources=(_original("dpt_large-ade20k-b12dca68.pt", "b12dca68"), _hub("dpt-large-ade")),
     ),
     Preset(
         ModelSpec("dpt-hybrid-ade20k", DPT_HYBRID_ADE20K, _SEGMENTATION, _ADE20K, license="MIT", trained_on="ADE20K"),
-        parameters=0,
+        parameters=122_125_676,
         sources=(_original("dpt_hybrid-ade20k-53898607.pt", "53898607"),),
     ),
 )

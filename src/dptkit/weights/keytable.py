@@ -106,7 +106,8 @@ class KeyTable:
                     f"{where}: {rule.theirs[0]} has shape {tuple(parts[0].shape)}, which does not give "
                     f"{rule.shape} as the network needs"
                 )
-            ours[rule.ours] = tensor
+            # Counters survive a file that was cast to half precision as a whole.
+            ours[rule.ours] = tensor if rule.dtype.is_floating_point else tensor.to(rule.dtype)
         return ours
 
     def from_ours(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,8 @@
+"""Shapes are checked in every test: the import hook makes the annotations of `dptkit.model` real."""
+
+from __future__ import annotations
+
+from jaxtyping import install_import_hook
+
+# Must come before the first import of the hooked modules. The hook stays for the whole run.
+install_import_hook("dptkit.model", "beartype.beartype")
