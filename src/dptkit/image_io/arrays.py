@@ -24,7 +24,7 @@ def to_8bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         return values
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype == np.uint16:
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:  # of any byte order
         return _SIXTEEN_TO_EIGHT[values]
     if values.dtype.kind == "f":
         low, high = float(values.min()), float(values.max())
