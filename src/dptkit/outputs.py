@@ -61,7 +61,7 @@ class DepthMap:
 
     @property
     def unit(self) -> Unit:
-        """"m" for metres, "relative" where scale and shift are unknown."""
+        """ "m" for metres, "relative" where scale and shift are unknown."""
         return UNITS[self.quantity]
 
     @property
@@ -100,9 +100,7 @@ class SegmentationMap:
         named = self.labels[self.labels != IGNORE_LABEL]
         if named.size and int(named.max()) >= len(self.class_names):
             raise ValueError(f"label {int(named.max())} has no name: there are {len(self.class_names)} classes")
-        if self.scores is not None and (
-            self.scores.shape != self.labels.shape or self.scores.dtype != np.float32
-        ):
+        if self.scores is not None and (self.scores.shape != self.labels.shape or self.scores.dtype != np.float32):
             raise ValueError(f"scores must be float32 {self.labels.shape}, not {self.scores.dtype}")
 
     @property

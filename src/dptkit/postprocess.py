@@ -62,9 +62,8 @@ def decode_segmentation(
             total = np.where(higher, total * difference + 1, total + difference)
         labels[higher] = index
         np.maximum(best, logit, out=best)
-    return SegmentationMap(
-        labels, decoding.class_names, decoding.palette, provenance, None if total is None else 1 / total
-    )
+    probability = None if total is None else np.reciprocal(total)
+    return SegmentationMap(labels, decoding.class_names, decoding.palette, provenance, probability)
 
 
 def resize_map(values: Array, size: tuple[int, int]) -> Array:

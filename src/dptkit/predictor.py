@@ -18,6 +18,7 @@ from dptkit.postprocess import decode_depth, decode_segmentation
 from dptkit.preprocess import preprocess, with_size
 from dptkit.runtime.backend import Backend, Precision
 from dptkit.version import __version__
+from dptkit.weights.cache import Progress
 
 WHITE = (255, 255, 255)
 
@@ -97,6 +98,7 @@ def load(
     precision: Precision = "float32",
     size: int | None = None,
     background: tuple[int, int, int] = WHITE,
+    progress: Progress | None = None,
 ) -> Predictor:
     """Load a model for prediction.
 
@@ -104,12 +106,14 @@ def load(
     weights: your own file, in our, the original's or transformers' layout, for the architecture named by `model`.
     device: "auto", "cpu", "cuda", "cuda:1", "mps".
     size: network input height instead of the model's own, a multiple of 32; larger shows more detail.
+    background: the RGB colour that transparent pictures are composited on.
+    progress: called with (bytes so far, bytes in all or None) while weights are downloaded.
     Raises UnknownModelError, WeightsError, DownloadError or ConfigError, each with one line that says what to do.
     """
     from dptkit.runtime.torch_backend import TorchBackend
     from dptkit.weights.load import load_model
 
-    spec, network, sha256 = load_model(model, weights)
+    spec, network, sha256 = load_model(model, weights, progress)
     if size is not None:
         spec = replace(spec, preprocess=with_size(spec.preprocess, size))
     return Predictor(spec, TorchBackend(network, device, precision), sha256, background=background)

@@ -67,7 +67,7 @@ def preprocess(image: npt.NDArray[np.uint8], config: PreprocessConfig) -> npt.ND
     for channel, (mean, std) in enumerate(zip(config.mean, config.std, strict=True)):
         plane = image[:, :, channel] / 255.0
         if plane.shape != (height, width):
-            plane = cv2.resize(plane, (width, height), interpolation=interpolation)
+            plane = np.asarray(cv2.resize(plane, (width, height), interpolation=interpolation), np.float64)
         tensor[channel] = (plane - mean) / std
     return tensor
 

@@ -155,8 +155,7 @@ def _position(values: npt.NDArray[np.float64], dark: float, bright: float) -> np
 
 def _invalid_colour(table: npt.NDArray[np.uint8]) -> Colour:
     distances = [
-        float(np.linalg.norm(table.astype(np.float64) - np.array(colour), axis=1).min())
-        for colour in _INVALID_COLOURS
+        float(np.linalg.norm(table.astype(np.float64) - np.array(colour), axis=1).min()) for colour in _INVALID_COLOURS
     ]
     for colour, distance in zip(_INVALID_COLOURS, distances, strict=True):
         if distance >= _APART:

@@ -169,9 +169,7 @@ def _write_colour(
 ) -> WrittenDepth:
     picture = colorize(depth, colormap, vmin, vmax)
     range_mode = "per-picture" if picture.per_picture else "given"
-    normalised = (
-        "normalised per picture" if picture.per_picture else "bounds given, comparable across pictures"
-    )
+    normalised = "normalised per picture" if picture.per_picture else "bounds given, comparable across pictures"
     over = "1 / depth" if depth.quantity == "depth_m" else "the value"
     record = depth_record(
         depth,
@@ -208,17 +206,13 @@ def _float_record(depth: DepthMap, format: DepthFormat, extra: Mapping[str, str]
     )
 
 
-def _write_beside(
-    path: Path, depth: DepthMap, format: DepthFormat, extra: Mapping[str, str] | None
-) -> WrittenDepth:
+def _write_beside(path: Path, depth: DepthMap, format: DepthFormat, extra: Mapping[str, str] | None) -> WrittenDepth:
     data = depth_float.encode_npy(depth) if format == "npy" else depth_float.encode_pfm(depth)
     sidecar = write_with_sidecar(path, data, _float_record(depth, format, extra))
     return WrittenDepth(path, 0, 1.0, 0.0, sidecar)
 
 
-def _write_tagged(
-    path: Path, depth: DepthMap, format: DepthFormat, extra: Mapping[str, str] | None
-) -> WrittenDepth:
+def _write_tagged(path: Path, depth: DepthMap, format: DepthFormat, extra: Mapping[str, str] | None) -> WrittenDepth:
     record = _float_record(depth, format, extra)
     text = to_text(record)
     try:
@@ -258,9 +252,7 @@ def _load(path: Path, contents: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
         image, text = decode_png(data)
         record = parse_record(text, contents)
         if record["content"] == "depth" and not image.mode.startswith("I"):
-            raise ImageReadError(
-                f"its record says 16-bit grey, its pixels are {image.mode}; was it converted?"
-            )
+            raise ImageReadError(f"its record says 16-bit grey, its pixels are {image.mode}; was it converted?")
         return np.asarray(image), record
     if data.startswith((b"II*\0", b"MM\0*")):
         values, text = depth_float.decode_tiff(data)

@@ -72,9 +72,7 @@ def encode_tiff(depth: DepthMap, record: str) -> bytes:
     tags[_IMAGE_DESCRIPTION] = record
     tags[_SOFTWARE] = f"dptkit {depth.provenance.version}".encode("ascii", "backslashreplace").decode()
     buffer = io.BytesIO()
-    Image.fromarray(_marked(depth, np.nan)).save(
-        buffer, "TIFF", compression="tiff_adobe_deflate", tiffinfo=tags
-    )
+    Image.fromarray(_marked(depth, np.nan)).save(buffer, "TIFF", compression="tiff_adobe_deflate", tiffinfo=tags)
     return buffer.getvalue()
 
 

@@ -17,9 +17,7 @@ def printable(text: str | os.PathLike[str]) -> str:
     if plain.isprintable():
         return plain
     return "".join(
-        letter.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(letter) in _UNPRINTABLE
-        else letter
+        letter.encode("unicode_escape").decode("ascii") if unicodedata.category(letter) in _UNPRINTABLE else letter
         for letter in plain
     )
 

@@ -69,9 +69,7 @@ def decode(file: IO[bytes]) -> Image.Image:
         raise
     except MemoryError:
         raise ImageReadError("not enough memory for a picture of this size") from None
-    except (
-        Exception
-    ) as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
         raise ImageReadError(plain_cause(error)) from error
     return image
 

@@ -34,9 +34,7 @@ def palette_table(seg: SegmentationMap) -> npt.NDArray[np.uint8]:
     return table
 
 
-def draw_overlay(
-    image: npt.NDArray[np.uint8], seg: SegmentationMap, alpha: float = 0.5
-) -> npt.NDArray[np.uint8]:
+def draw_overlay(image: npt.NDArray[np.uint8], seg: SegmentationMap, alpha: float = 0.5) -> npt.NDArray[np.uint8]:
     """The picture with class colours over it, and at its right a legend: uint8 RGB [H, W', 3], W' >= W.
 
     image: uint8 RGB [H, W, 3]. alpha: 0 shows the picture alone, 1 the colours alone. Pixels of no class (255)

@@ -92,14 +92,10 @@ def parse_record(text: str | None, contents: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(record, dict) or "record" not in record or "content" not in record:
         raise ImageReadError(NOT_OURS)
     if record["record"] != RECORD_VERSION:
-        raise ImageReadError(
-            f"its record has version {record['record']!r}; this dptkit reads {RECORD_VERSION}"
-        )
+        raise ImageReadError(f"its record has version {record['record']!r}; this dptkit reads {RECORD_VERSION}")
     content = record["content"]
     if content == "depth_colour" and content not in contents:
-        raise ImageReadError(
-            "a colour picture shows depth but does not hold it: read the png16, npy or exr file"
-        )
+        raise ImageReadError("a colour picture shows depth but does not hold it: read the png16, npy or exr file")
     if content not in contents:
         raise ImageReadError(f"it holds {content!r}, not {' or '.join(contents)}")
     return record

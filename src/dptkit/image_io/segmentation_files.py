@@ -62,9 +62,7 @@ def write_overlay(
     path: str | os.PathLike[str], image: npt.NDArray[np.uint8], seg: SegmentationMap, alpha: float = 0.5
 ) -> Path:
     """Write the picture of `draw_overlay` as PNG. Returns the path. Raises OutputWriteError, ConfigError."""
-    record = _record(
-        seg, "overlay", "a picture for the eye: class colours over the photograph, with a legend"
-    )
+    record = _record(seg, "overlay", "a picture for the eye: class colours over the photograph, with a legend")
     return _write(path, encode_png(Image.fromarray(draw_overlay(image, seg, alpha)), record))
 
 
@@ -94,12 +92,8 @@ def write_segments_json(path: str | os.PathLike[str], seg: SegmentationMap) -> P
     """
     counts = np.bincount(seg.labels.ravel(), minlength=256)
     order = [int(k) for k in np.argsort(-counts[: len(seg.class_names)], kind="stable") if counts[k]]
-    classes = [
-        {**_class(seg, k), "pixels": int(counts[k]), "share": int(counts[k]) / seg.labels.size} for k in order
-    ]
-    record = _record(seg, "segments", "classes present, largest first; share of all pixels") | {
-        "classes": classes
-    }
+    classes = [{**_class(seg, k), "pixels": int(counts[k]), "share": int(counts[k]) / seg.labels.size} for k in order]
+    record = _record(seg, "segments", "classes present, largest first; share of all pixels") | {"classes": classes}
     return _write(path, (json.dumps(record, indent=2) + "\n").encode("ascii"))
 
 

@@ -40,9 +40,7 @@ def read_sidecar(path: Path, data: bytes, contents: tuple[str, ...]) -> dict[str
     try:
         text = sidecar.read_text("utf-8")
     except FileNotFoundError:
-        raise ImageReadError(
-            f"its sidecar {name} is missing, so nothing says what its numbers mean"
-        ) from None
+        raise ImageReadError(f"its sidecar {name} is missing, so nothing says what its numbers mean") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ImageReadError(f"its sidecar {name} cannot be read ({printable(str(error))})") from error
     record = parse_record(text, contents)

@@ -17,8 +17,11 @@ class Backend(Protocol):
     Safe to call from several threads. Raises NonFiniteOutputError if the output holds NaN or infinity.
     """
 
-    engine: str
-    precision: str
-    device: str
+    @property
+    def engine(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def device(self) -> str: ...
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +13,10 @@ from dptkit.config import ModelConfig, ModelSpec
 from dptkit.errors import UnknownModelError, WeightsError
 from dptkit.model.build import build_model
 from dptkit.model.dpt import DPT
-from dptkit.presets import PRESETS, Preset, find_preset
-from dptkit.weights.cache import is_cached, sha256_of
+from dptkit.presets import PRESETS, find_preset
+from dptkit.weights.cache import Progress, sha256_of
 from dptkit.weights.convert import convert_to_ours
-from dptkit.weights.download import Progress, fetch
+from dptkit.weights.published import published_weights
 from dptkit.weights.tensor_file import read_tensors
 
 _FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
@@ -37,7 +36,7 @@ def load_model(model: str | Path, weights: str | Path | None = None, progress: P
     weights: a file in any known layout (recognised by its tensor names) to put into that preset's architecture
     instead of the published weights. Raises UnknownModelError, or WeightsError naming the file and what is wrong.
     """
-    path = _as_file(model)
+    path = as_file(model)
     if path is not None:
         if weights is not None:
             raise WeightsError(f"{path}: is a whole model already; give either a model file or a preset with weights")
@@ -68,18 +67,7 @@ def build_network(config: ModelConfig, tensors: Mapping[str, Tensor], where: str
     return network.eval()
 
 
-def published_weights(preset: Preset, progress: Progress | None = None) -> Path:
-    """The verified local file of a preset's published weights: bundled, cached, or downloaded now.
-
-    Sources are taken in the preset's order; one that is in the cache already comes first.
-    """
-    if preset.bundled is not None:
-        return Path(str(resources.files("dptkit.weights") / "bundled" / preset.bundled))
-    cached = [source for source in preset.sources if is_cached(source)]
-    return fetch((cached or preset.sources)[0], progress=progress)
-
-
-def _as_file(model: str | Path) -> Path | None:
+def as_file(model: str | Path) -> Path | None:
     """The path, if `model` means a file rather than a preset."""
     if str(model) in PRESETS:
         return None

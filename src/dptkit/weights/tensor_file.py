@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dptkit.config import ModelSpec, from_json, to_json
-from dptkit.errors import WeightsError
+from dptkit.errors import OutputWriteError, WeightsError
 from dptkit.image_io.atomic import atomic_write
 from dptkit.version import __version__
 
@@ -54,10 +55,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], spec: ModelSpec | N
         metadata = {"format": "pt", "dptkit_version": __version__}
         if spec is not None:
             metadata[SPEC_KEY] = to_json(spec)
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         try:
             save_file(contiguous, temporary, metadata=metadata)
         except SafetensorError as error:
-            raise OSError(str(error)) from None
+            raise OutputWriteError(f"cannot write {path}: {error}") from None
+        # safetensors makes files that only their owner may read.
+        temporary.chmod(mode)
 
 
 def _read_safetensors(path: Path) -> TensorFile:

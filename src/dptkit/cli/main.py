@@ -1,0 +1,85 @@
+"""The `dpt` command: verbs, exit codes, and one line for every mistake.
+
+Exit codes: 0 all done · 1 something failed · 2 wrong usage, unknown model or option value · 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from dptkit.cli.convert import convert
+from dptkit.cli.depth import depth
+from dptkit.cli.models import models
+from dptkit.cli.pull import pull
+from dptkit.cli.segment import segment
+from dptkit.errors import ConfigError, DptkitError, UnknownModelError
+from dptkit.version import __version__
+
+INTERRUPTED = 130
+
+
+def _with_exit_code(verb: Callable[..., int]) -> Callable[..., None]:
+    """The verb as a command that ends with its exit code, or with one line for an error that a user can act on."""
+
+    @functools.wraps(verb)
+    def command(*args: Any, **options: Any) -> None:
+        try:
+            code = verb(*args, **options)
+        except DptkitError as error:
+            typer.echo(f"dpt: {error}", err=True)
+            code = 2 if isinstance(error, (UnknownModelError, ConfigError)) else 1
+        except KeyboardInterrupt:
+            typer.echo("dpt: interrupted", err=True)
+            code = INTERRUPTED
+        raise typer.Exit(code)
+
+    return command
+
+
+app = typer.Typer(
+    name="dpt",
+    help="Depth and semantic segmentation from one image, with dense prediction transformers (DPT).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _verb in (depth, segment, models, pull, convert):
+    app.command()(_with_exit_code(_verb))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dpt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+    ),
+) -> None:
+    """Depth and semantic segmentation from one image, with dense prediction transformers (DPT)."""
+
+
+def main() -> None:
+    """Run the command line; ends by SystemExit with the exit code."""
+    try:
+        app(prog_name="dpt")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `dpt models | head`; Python must not complain of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

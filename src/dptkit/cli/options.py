@@ -1,0 +1,68 @@
+"""Options that several verbs share, each described once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dptkit.errors import ConfigError
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUTS...", help="Pictures, folders, patterns, or - for standard input.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")]
+Weights = Annotated[
+    Optional[Path],  # noqa: UP045 (typer resolves annotations at run time on Python 3.10)
+    typer.Option(metavar="FILE", help="Your own weights, in any known layout, for the architecture of --model."),
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
+PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32, bfloat16 or float16.")]
+Size = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(metavar="N", help="Network input height, a multiple of 32. Default: the model's own."),
+]
+Background = Annotated[
+    str, typer.Option(metavar="COLOUR", help="What shows through transparent pictures: #rrggbb, white, black, grey.")
+]
+BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Pictures that run through the network together.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders.")]
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave pictures alone whose results are there.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first picture that fails.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per picture.")]
+
+DEFAULT_OUTPUT = Path("dpt_output")
+_COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128), "gray": (128, 128, 128)}
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """ "#rrggbb" or a colour's name -> RGB in 0..255. Raises ConfigError."""
+    if text.lower() in _COLOURS:
+        return _COLOURS[text.lower()]
+    digits = text.removeprefix("#")
+    try:
+        if len(digits) != 6:
+            raise ValueError
+        return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a colour: use #rrggbb, white, black or grey") from None
+
+
+def parse_choices(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
+    """ "a,b" -> ("a", "b"), each once. Raises ConfigError naming the unknown one."""
+    wanted = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        raise ConfigError(f"{option}: {unknown[0] if unknown else text!r} is none of {', '.join(known)}")
+    return wanted
+
+
+def check_choice(value: str, known: Sequence[str], option: str) -> None:
+    """Raises ConfigError naming the nearest known value."""
+    if value not in known:
+        near = get_close_matches(value, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{option}: {value!r} is none of {', '.join(known)}{hint}")

@@ -1,0 +1,81 @@
+"""`dpt segment`: semantic classes of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dptkit.cli import options
+
+FORMATS = ("labels", "overlay", "json", "scores")
+
+
+def segment(
+    inputs: options.Inputs,
+    output: options.Output = options.DEFAULT_OUTPUT,
+    model: Annotated[str, typer.Option(metavar="NAME|FILE", help="A published model (see dpt models), or a file.")] = (
+        "dpt-hybrid-ade20k"
+    ),
+    weights: options.Weights = None,
+    device: options.Device = "auto",
+    precision: options.PrecisionOption = "float32",
+    size: options.Size = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help=f"What to write, of {', '.join(FORMATS)}.")
+    ] = "labels,overlay,json",
+    background: options.Background = "white",
+    batch_size: options.BatchSize = 1,
+    recursive: options.Recursive = False,
+    skip_existing: options.SkipExisting = False,
+    fail_fast: options.FailFast = False,
+    as_json: options.Json = False,
+) -> int:
+    """Predict semantic classes: label PNG with palette, overlay with legend, JSON with classes and pixel shares.
+
+    Labels are 0-based class ids, 255 = ignore. scores: the chosen class's probability as a 16-bit PNG.
+    """
+    wanted = options.parse_choices(formats, FORMATS, "--format")
+    colour = options.parse_colour(background)
+
+    from dptkit.cli.loading import check_model, load_predictor
+    from dptkit.cli.pictures import Picture, PictureRun, Result
+    from dptkit.image_io import SEGMENT_SUFFIXES, write_labels, write_overlay, write_scores, write_segments_json
+    from dptkit.outputs import SegmentationMap
+
+    check_model(model, "segmentation")
+
+    def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
+        assert isinstance(result, SegmentationMap)
+        paths = {
+            name: stem.with_name(stem.name + SEGMENT_SUFFIXES[name]) for name in SEGMENT_SUFFIXES if name in wanted
+        }
+        if "labels" in paths:
+            write_labels(paths["labels"], result)
+        if "overlay" in paths:
+            write_overlay(paths["overlay"], picture, result)
+        if "json" in paths:
+            write_segments_json(paths["json"], result)
+        if "scores" in paths:
+            write_scores(paths["scores"], result)
+        shares = {name: round(share, 6) for name, share in result.pixel_shares().items()}
+        return {"outputs": {name: str(path) for name, path in paths.items()}, "classes": shares}
+
+    run = PictureRun(
+        inputs,
+        output,
+        [SEGMENT_SUFFIXES[name] for name in SEGMENT_SUFFIXES if name in wanted],
+        write,
+        batch_size,
+        recursive,
+        skip_existing,
+        fail_fast,
+        as_json,
+        scores="scores" in wanted,
+    )
+    return run.start(
+        lambda: load_predictor(
+            model, "segmentation", weights=weights, device=device, precision=precision, size=size, background=colour
+        )
+    )
