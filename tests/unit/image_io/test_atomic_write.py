@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
 import sys
@@ -42,15 +41,18 @@ def test_content_appears_under_any_name(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).read_bytes() == b"new"
 
 
-@pytest.mark.parametrize(
-    "failure", [ValueError("no"), KeyboardInterrupt(), ConnectionResetError(104, "reset")]
-)
+@pytest.mark.parametrize("failure", [ValueError("no"), KeyboardInterrupt(), ConnectionResetError(104, "reset")])
 def test_failure_passes_and_leaves_the_old_file(tmp_path: Path, failure: BaseException) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
-    with pytest.raises(type(failure)) as caught, atomic_write(target) as part:
-        part.write_bytes(b"half")
-        raise failure
+
+    def write_half() -> None:
+        with atomic_write(target) as part:
+            part.write_bytes(b"half")
+            raise failure
+
+    with pytest.raises(type(failure)) as caught:
+        write_half()
     assert caught.value is failure
     assert names_in(tmp_path) == ["a.bin"]
     assert target.read_bytes() == b"old"
@@ -71,24 +73,24 @@ def test_parent_folders_are_created(tmp_path: Path) -> None:
 def test_folder_below_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     target = tmp_path / "file" / "a.bin"
-    with pytest.raises(OutputWriteError, match="Not a directory$") as caught, atomic_write(target):
+    with pytest.raises(OutputWriteError, match=r"Not a directory$") as caught, atomic_write(target):
         pytest.fail("the block must not run")
     assert str(caught.value).startswith(f"cannot write {target}: ")
 
 
 def test_target_is_a_directory(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputWriteError, match="folder: is a directory$"), atomic_write(tmp_path / "folder"):
+    with pytest.raises(OutputWriteError, match=r"folder: is a directory$"), atomic_write(tmp_path / "folder"):
         pytest.fail("the block must not run")
     assert names_in(tmp_path) == ["folder"]
 
 
 def test_device_is_never_replaced() -> None:
-    before = os.stat("/dev/null")
+    before = Path("/dev/null").stat()
     with pytest.raises(OutputWriteError, match="/dev/null: is not a regular file"), atomic_write("/dev/null"):
         pytest.fail("the block must not run")
     assert stat.S_ISCHR(before.st_mode)
-    assert os.stat("/dev/null").st_ino == before.st_ino
+    assert Path("/dev/null").stat().st_ino == before.st_ino
 
 
 def test_name_with_nul_byte() -> None:
@@ -179,7 +181,7 @@ depth = DepthMap(noise, "inverse_depth", np.ones((200, 200), bool), Provenance("
 labels = (noise * 3).astype(np.uint8)
 seg = SegmentationMap(labels, ("a", "b", "c"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), depth.provenance, noise)
 picture = (noise[:, :, None] * np.full(3, 255)).astype(np.uint8)
-jobs = [lambda path=folder / f"x{suffix}", f=format: write_depth(path, depth, f) for format, suffix in DEPTH_SUFFIXES.items()]
+jobs = [lambda path=folder / f"x{suffix}": write_depth(path, depth) for suffix in DEPTH_SUFFIXES.values()]
 jobs += [
     lambda: write_labels(folder / "x_labels.png", seg),
     lambda: write_scores(folder / "x_scores.png", seg),

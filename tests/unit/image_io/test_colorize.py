@@ -107,9 +107,7 @@ def test_every_map_is_known_near_bright_for_the_default_and_apart_from_invalid()
         assert np.linalg.norm(colour_table(name) - invalid, axis=1).min() > 60, name
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"), [("infermo", "inferno"), ("Viridis", "viridis"), ("grey", "gray")]
-)
+@pytest.mark.parametrize(("name", "meant"), [("infermo", "inferno"), ("Viridis", "viridis"), ("grey", "gray")])
 def test_unknown_colormap_names_the_nearest(name: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=f"^unknown colormap '{name}': did you mean '{meant}'"):
         colorize(depth_map([[1]]), name)
@@ -127,7 +125,7 @@ def test_unknown_colormap_names_the_nearest(name: str, meant: str) -> None:
     ],
 )
 def test_impossible_bounds(quantity: Quantity, vmin: float, vmax: float) -> None:
-    with pytest.raises(ConfigError, match="vmin|vmax"):
+    with pytest.raises(ConfigError, match=r"vmin|vmax"):
         colorize(depth_map([[1.0]], quantity), "gray", vmin, vmax)
 
 
@@ -135,9 +133,7 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=FLOATS), st.data()
-)
+@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=FLOATS), st.data())
 def test_never_fails_and_keeps_the_order(values: np.ndarray, data: st.DataObject) -> None:
     quantity = data.draw(st.sampled_from(["inverse_depth", "depth_m"]))
     valid = data.draw(hnp.arrays(bool, values.shape))

@@ -54,9 +54,7 @@ def depth_maps(draw: st.DrawFn) -> DepthMap:
     values = np.clip(unit * scale + shift, -3.4e38, 3.4e38).astype(np.float32)
     if draw(st.booleans()):
         values[:] = values.flat[0]
-    valid = draw(
-        st.one_of(st.just(np.ones(shape, bool)), st.just(np.zeros(shape, bool)), hnp.arrays(bool, shape))
-    )
+    valid = draw(st.one_of(st.just(np.ones(shape, bool)), st.just(np.zeros(shape, bool)), hnp.arrays(bool, shape)))
     values[~valid] = draw(st.sampled_from([np.nan, np.inf, -np.inf, 5.0]))
     return depth_map(values, draw(st.sampled_from(["inverse_depth", "depth_m"])), valid)
 
@@ -376,9 +374,7 @@ def test_converted_file_is_noticed(tmp_path: Path) -> None:
         read_depth(tmp_path / "eight.png")
 
 
-@pytest.mark.parametrize(
-    "name", ["深度.npy", "глубина.tif", "a b.exr", "line\nbreak.png", "\udcff.exr", "\udcff.pfm"]
-)
+@pytest.mark.parametrize("name", ["深度.npy", "глубина.tif", "a b.exr", "line\nbreak.png", "\udcff.exr", "\udcff.pfm"])
 def test_any_name(tmp_path: Path, name: str) -> None:
     if name.endswith("exr"):
         pytest.importorskip("OpenEXR")
@@ -399,7 +395,7 @@ def test_bad_requests(tmp_path: Path) -> None:
         write_depth(tmp_path / "x.png", depth, "color", colormap="turbi")
     (tmp_path / "file").write_bytes(b"")
     for format in READABLE:
-        with pytest.raises(OutputWriteError, match="Not a directory$"):
+        with pytest.raises(OutputWriteError, match=r"Not a directory$"):
             write_depth(tmp_path / "file" / "x", depth, format)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

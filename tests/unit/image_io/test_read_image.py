@@ -17,9 +17,7 @@ from dptkit.image_io import SUPPORTED_SUFFIXES, describe_source, read_image
 
 WHITE = [255, 255, 255]
 # Asymmetric in both axes, so that each of the eight orientations differs from the others.
-UPRIGHT = np.array(
-    [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [40, 50, 60], [70, 80, 90]]], np.uint8
-)
+UPRIGHT = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [40, 50, 60], [70, 80, 90]]], np.uint8)
 
 
 def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
@@ -74,9 +72,7 @@ def test_every_kind_of_source(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_jpeg_equals_opencv_to_the_bit(subsampling: int, progressive: bool) -> None:
-    data = encoded(
-        Image.fromarray(photo()), "JPEG", quality=85, subsampling=subsampling, progressive=progressive
-    )
+    data = encoded(Image.fromarray(photo()), "JPEG", quality=85, subsampling=subsampling, progressive=progressive)
     check(read_image(data), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1])
 
 

@@ -130,7 +130,7 @@ def test_unwritable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     seg = seg_map([[0]], np.ones((1, 1), np.float32))
     for write in (write_labels, write_scores, write_segments_json):
-        with pytest.raises(OutputWriteError, match="cannot write .*Not a directory"):
+        with pytest.raises(OutputWriteError, match=r"cannot write .*Not a directory"):
             write(tmp_path / "file" / "a.png", seg)
 
 
@@ -138,9 +138,7 @@ def test_overlay_blends_by_alpha_and_spares_ignored_pixels() -> None:
     image = np.full((1, 4, 3), (100, 50, 200), np.uint8)
     seg = seg_map([[0, 1, 2, 255]])
     # Too low for a legend, so the picture alone.
-    assert draw_overlay(image, seg, 0.5).tolist() == [
-        [[110, 85, 160], [53, 140, 215], [52, 125, 102], [100, 50, 200]]
-    ]
+    assert draw_overlay(image, seg, 0.5).tolist() == [[[110, 85, 160], [53, 140, 215], [52, 125, 102], [100, 50, 200]]]
     assert draw_overlay(image, seg, 0.0).tolist() == image.tolist()
     assert draw_overlay(image, seg, 1.0).tolist() == [[*map(list, PALETTE), [100, 50, 200]]]
 
