@@ -142,7 +142,7 @@ class PreprocessConfig:
 class DepthDecoding:
     """Raw head output to a quantity.
 
-    inverse_depth: the raw output itself, clamped from below at `minimum` where given.
+    inverse_depth: the raw output itself. Its zero means nothing: scale and shift are unknown.
     depth_m: 1 / max(scale * raw + shift, 1e-8), in metres; pixels beyond `cap_m` are marked invalid.
     """
 
@@ -151,7 +151,6 @@ class DepthDecoding:
     scale: float = 1.0
     shift: float = 0.0
     cap_m: float | None = None
-    minimum: float | None = None
     kind: Literal["depth"] = "depth"
 
 

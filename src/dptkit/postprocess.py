@@ -22,15 +22,13 @@ def decode_depth(raw: Array, size: tuple[int, int], decoding: DepthDecoding, pro
     """Raw output float32 [1, h, w] -> DepthMap of `size` (H, W).
 
     As the original: metres are computed at network resolution, then either quantity is resized bicubically.
-    Interpolation may overshoot: relative values can dip below zero unless the model's decoding has a minimum.
+    Interpolation may overshoot, so that relative values can dip below zero.
     Metric pixels outside (0, cap] are marked invalid and keep their value.
     """
     values = raw[0]
     if decoding.quantity == "depth_m":
         values = 1 / np.maximum(decoding.scale * values + decoding.shift, SMALLEST_INVERSE_DEPTH)
     values = resize_map(values, size)
-    if decoding.minimum is not None:
-        values = np.maximum(values, np.float32(decoding.minimum))
     if decoding.quantity == "depth_m":
         valid = (values > 0) & (values <= (np.inf if decoding.cap_m is None else decoding.cap_m))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from dptkit.config import (
@@ -106,7 +106,7 @@ _TABLE = (
             "dpt-lite",
             DPT_LITE,
             _LITE,
-            replace(_RELATIVE, minimum=0.0),
+            _RELATIVE,
             license="MIT",
             trained_on="scenes rendered by the authors and 297 permissively licensed pictures with depth; "
             "stem from ImageNet weights (EfficientNet-Lite0, Apache-2.0)",
