@@ -1,0 +1,40 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Run again, they reuse what is there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.runtime  ## predict depth for a picture with the bundled model
+	$(BIN)/dpt depth examples/coffee.jpg --output demo_output
+	@echo "Look at demo_output/coffee_depth_color.png; demo_output/coffee_depth.png holds the values."
+
+test: $(VENV)/.development  ## all tests
+	$(BIN)/python -m pytest --numprocesses 2
+
+check: $(VENV)/.development  ## style, types, layers, and a build of the wheel
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+	@echo "wheel: $$(ls build/wheel/*.whl)"
+
+bench: $(VENV)/.development  ## the measured numbers of README and docs
+	$(BIN)/python benchmarks/startup.py
+
+clean:
+	rm -rf $(VENV) build dist demo_output src/*.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.development: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[test,check]"
+	@mkdir -p build
+	@touch $@ $(VENV)/.runtime
