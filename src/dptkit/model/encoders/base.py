@@ -5,7 +5,7 @@ B batch · H W image · gh gw token grid · D token width · P prefix tokens
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ class EncoderFeatures(NamedTuple):
     prefixes: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """Image [B, 3, H, W] -> four features. H and W are multiples of `stride`."""
 
