@@ -91,5 +91,5 @@ def _neighbours(index: int, old: int, new: int, align_corners: bool) -> tuple[in
         position = index * (old - 1) / (new - 1) if new > 1 else 0.0
     else:  # half-pixel centres, clamped at the border
         position = min(max((index + 0.5) * old / new - 0.5, 0.0), old - 1.0)
-    first = int(math.floor(position))
+    first = math.floor(position)
     return first, min(first + 1, old - 1), position - first
