@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers_peer import Case, ModelPair, build_pair, our_stages, peer_stages, random_images, relative_error
+from transformers_peer import (
+    Case,
+    ModelPair,
+    build_pair,
+    one_thread,
+    our_stages,
+    peer_stages,
+    random_images,
+    relative_error,
+)
 
 from dptkit.model.build import build_model
 from dptkit.weights.convert import convert_to_ours
@@ -25,6 +34,12 @@ VIT = Case("depth", "vit")
 VIT_BN = Case("segmentation", "vit", batch_norm=True)
 ADD = Case("depth", "vit", "add")
 HYBRID = Case("depth", "hybrid")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def swap_fusion_blocks(pair: ModelPair) -> None:

@@ -236,6 +236,17 @@ def _clip_a_third(stages: dict[str, Tensor], last_convolution: nn.Conv2d) -> Non
     last_convolution.bias.sub_(stages["head before its last ReLU"].quantile(1 / 3))
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For tiny networks: waiting for a second thread takes several times longer than the work, on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def random_images(height: int, width: int, dtype: torch.dtype = torch.float32, batch: int = 2) -> Tensor:
     """A batch of different random pictures, normalised as the network takes them."""
     generator = torch.Generator().manual_seed(height * 1000 + width)
