@@ -6,9 +6,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 .PHONY: demo test check bench clean
 
-demo: $(VENV)/.runtime  ## predict depth for a picture with the bundled model
-	$(BIN)/dpt depth examples/coffee.jpg --output demo_output
-	@echo "Look at demo_output/coffee_depth_color.png; demo_output/coffee_depth.png holds the values."
+demo: $(VENV)/.runtime  ## predict depth for the pictures in examples/ with the bundled model
+	$(BIN)/dpt depth examples --output demo_output
+	@echo "Look at demo_output/*_depth_color.png; demo_output/*_depth.png hold the values."
 
 test: $(VENV)/.development  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2
