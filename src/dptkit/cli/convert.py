@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ def convert(
     target: Annotated[Path, typer.Argument(metavar="DST", help="A .safetensors file, or .pt for the original's code.")],
     to: Annotated[str, typer.Option("--to", metavar="LAYOUT", help=f"One of {', '.join(LAYOUTS)}.")],
     model: Annotated[
-        Optional[str],  # noqa: UP045 (typer resolves annotations at run time on Python 3.10)
+        str | None,
         typer.Option(metavar="NAME", help="Which published model the file is for, where its tensors leave it open."),
     ] = None,
     precision: Annotated[

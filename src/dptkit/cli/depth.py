@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -27,10 +27,10 @@ def depth(
     ] = "png16,color",
     colormap: Annotated[str, typer.Option(metavar="NAME", help="Colours of the colour picture.")] = "inferno",
     vmin: Annotated[
-        Optional[float],  # noqa: UP045 (typer resolves annotations at run time on Python 3.10)
+        float | None,
         typer.Option(help="Lower end of 16-bit and colour pictures, in the result's unit. Default: the picture's."),
     ] = None,
-    vmax: Annotated[Optional[float], typer.Option(help="Upper end, likewise.")] = None,  # noqa: UP045
+    vmax: Annotated[float | None, typer.Option(help="Upper end, likewise.")] = None,
     background: options.Background = "white",
     batch_size: options.BatchSize = 1,
     recursive: options.Recursive = False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,13 +16,13 @@ Inputs = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")]
 Weights = Annotated[
-    Optional[Path],  # noqa: UP045 (typer resolves annotations at run time on Python 3.10)
+    Path | None,
     typer.Option(metavar="FILE", help="Your own weights, in any known layout, for the architecture of --model."),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32, bfloat16 or float16.")]
 Size = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option(metavar="N", help="Network input height, a multiple of 32. Default: the model's own."),
 ]
 Background = Annotated[

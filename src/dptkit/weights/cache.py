@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dptkit.errors import WeightsError
+from dptkit.image_io.atomic import atomic_write
 from dptkit.source import WeightSource
 
 _CHUNK = 1 << 20
@@ -135,16 +136,10 @@ def record(path: Path, source: WeightSource, found: str) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that a reader, or the next start after a crash, sees the whole of it or nothing."""
-    # The process id in the name: a second process may write the same record at the same moment.
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_directory(folder: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from dptkit.errors import DownloadError
 from dptkit.presets import Preset
 from dptkit.weights.cache import Progress, is_cached
-from dptkit.weights.download import fetch
+from dptkit.weights.download import fetch, is_offline
 
 
 def bundled_path(filename: str) -> Path:
@@ -18,10 +19,20 @@ def bundled_path(filename: str) -> Path:
 def published_weights(preset: Preset, progress: Progress | None = None) -> Path:
     """The verified local file of a preset's published weights: bundled, cached, or downloaded now.
 
-    Sources are taken in the preset's order; one that is in the cache already comes first.
+    A source that is in the cache already is taken; else they are tried in the preset's order.
     Raises DownloadError saying what to do where none can be had.
     """
     if preset.bundled is not None:
         return bundled_path(preset.bundled)
     cached = [source for source in preset.sources if is_cached(source)]
-    return fetch((cached or preset.sources)[0], progress=progress)
+    if cached:
+        return fetch(cached[0], progress=progress)
+    problems = []
+    for source in preset.sources:
+        try:
+            return fetch(source, progress=progress)
+        except DownloadError as error:
+            problems.append(str(error))
+            if is_offline():
+                break  # the others would only say the same
+    raise DownloadError("; then ".join(problems))
