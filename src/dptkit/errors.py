@@ -33,3 +33,11 @@ class DownloadError(WeightsError):
 
 class NonFiniteOutputError(DptkitError):
     """The network produced NaN or infinity, as low precision can."""
+
+
+class DataError(DptkitError):
+    """A data set that is not where or what it should be, or a broken file in it."""
+
+
+class TrainingError(DptkitError):
+    """Training that cannot start, or cannot go on."""

@@ -23,7 +23,7 @@ from dptkit.shapes import Float
 class StandardisedConv2d(nn.Conv2d):
     """Convolution whose filters are brought to zero mean and unit variance (Qiao et al. 2019), "SAME" padding.
 
-    eps: 1e-8 in timm's network, which the published weights come from; transformers' port takes 1e-6.
+    eps: 1e-8 in timm's network, which the published weights come from, and in transformers' port.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, eps: float) -> None:

@@ -1,0 +1,77 @@
+"""What every data set yields, and what a data set is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+TargetQuantity = Literal["inverse_depth", "depth_m", "labels"]
+TargetUnit = Literal["m", "1/m", "relative", "class"]
+
+_UNITS: dict[TargetQuantity, tuple[TargetUnit, ...]] = {
+    "inverse_depth": ("1/m", "relative"),
+    "depth_m": ("m",),
+    "labels": ("class",),
+}
+IGNORED = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture with ground truth of the same size.
+
+    image: uint8 RGB [H, W, 3].
+    target: float32 [H, W]: inverse depth (unit "1/m", or "relative" for disparity known up to scale and shift) or
+        depth in metres; for labels uint8 [H, W], class ids from 0, 255 = ignore.
+    valid: bool [H, W]; False where nothing was measured. Sky, where known, is valid with inverse depth 0.
+    source, name: the data set's name, and the picture's, unique within it.
+    group: the sequence or scene it comes from; groups are never divided between training and test.
+    intrinsics: (fx, fy, cx, cy) in pixels where known.
+
+    Raises ValueError where shapes, types or unit do not fit together, or a valid target is not finite or negative.
+    """
+
+    image: npt.NDArray[np.uint8]
+    target: npt.NDArray[Any]
+    quantity: TargetQuantity
+    unit: TargetUnit
+    valid: npt.NDArray[np.bool_]
+    source: str
+    name: str
+    group: str = ""
+    intrinsics: tuple[float, float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        size = self.image.shape[:2]
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"{self.name}: image must be uint8 [H, W, 3], not {self.image.dtype} {self.image.shape}")
+        dtype = np.uint8 if self.quantity == "labels" else np.float32
+        if self.target.shape != size or self.target.dtype != dtype:
+            raise ValueError(
+                f"{self.name}: {self.quantity} must be {np.dtype(dtype)} {size}, "
+                f"not {self.target.dtype} {self.target.shape}"
+            )
+        if self.unit not in _UNITS[self.quantity]:
+            raise ValueError(f"{self.name}: {self.quantity} cannot be in unit {self.unit!r}")
+        if self.valid.shape != size or self.valid.dtype != np.bool_:
+            raise ValueError(f"{self.name}: valid must be bool {size}, not {self.valid.dtype} {self.valid.shape}")
+        if self.quantity != "labels":
+            values = self.target[self.valid]
+            if not (np.isfinite(values).all() and (values >= 0).all()):
+                raise ValueError(f"{self.name}: valid {self.quantity} must be finite and not negative")
+
+
+class Dataset(Protocol):
+    """Samples by index, cheap to make and to pickle: it holds names, not pictures, and opens files when asked.
+
+    Raises, when made, DataError for a folder that is not laid out as the data set is distributed, saying what is
+    missing; when indexed, DataError naming the file that is broken.
+    """
+
+    @property
+    def name(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
