@@ -135,7 +135,7 @@ def test_names_in_any_script_are_literal(make: Make, name: str) -> None:
         make(name, "other.png")
     except OSError:
         pytest.skip("this file system does not take the name")
-    stem = os.path.splitext(name)[0]
+    stem = Path(name).stem
     assert targets(f"./{name}") == {f"./{name}": stem}
     assert targets(".")[f"./{name}"] == stem
 
