@@ -246,11 +246,22 @@ class _PatchPositions:
         return [ours[:, 1:].transpose(1, 2).unflatten(2, self.grid).contiguous()]
 
 
+def lite_stem_pairs(conv: str, norm: str, blocks: str) -> list[Pair]:
+    """EfficientNet-Lite0's first eleven blocks as efficientnet_lite_pytorch names them, under a prefix of its own."""
+    pairs = [Pair("encoder.stem.conv.conv", conv), Pair("encoder.stem.conv.norm", norm)]
+    ours = [f"encoder.stem.stages.{stage}.{n}" for stage, depth in enumerate((1, 2, 2, 3, 3)) for n in range(depth)]
+    for index, block in enumerate(ours):
+        for k, part in enumerate(("expand", "depthwise", "project")):
+            pairs += [
+                Pair(f"{block}.{part}.conv", f"{blocks}.{index}._{part}_conv"),
+                Pair(f"{block}.{part}.norm", f"{blocks}.{index}._bn{k}"),
+            ]
+    return pairs
+
+
 def _starter_pairs(config: ModelConfig) -> list[Pair]:
-    stem_blocks = [f"encoder.stem.stages.{s}.{n}" for s, blocks in enumerate((1, 2, 2, 3, 3)) for n in range(blocks)]
     pairs = [
-        Pair("encoder.stem.conv.conv", "stem"),
-        Pair("encoder.stem.conv.norm", "bn0"),
+        *lite_stem_pairs("stem", "bn0", "eb"),
         Pair("encoder.patch_embedding", "proj"),
         Pair("encoder.transformer.prefix_tokens", "cls"),
         Pair("encoder.transformer.position_embedding.weight", "pos", _PatchPositions(config.encoder.position_grid)),
@@ -272,12 +283,6 @@ def _starter_pairs(config: ModelConfig) -> list[Pair]:
         Pair("reassemble.stages.3.resample", "c4"),
         *(Pair(f"head.conv{n}", f"h{n}") for n in (1, 2, 3)),
     ]
-    for index, block in enumerate(stem_blocks):
-        for k, part in enumerate(("expand", "depthwise", "project")):
-            pairs += [
-                Pair(f"{block}.{part}.conv", f"eb.{index}._{part}_conv"),
-                Pair(f"{block}.{part}.norm", f"eb.{index}._bn{k}"),
-            ]
     for k in range(4):
         pairs.append(Pair(f"fusion.inputs.{k}", f"rn.{k}"))
         ours, theirs = f"fusion.blocks.{k}", f"f.{3 - k}"

