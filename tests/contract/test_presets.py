@@ -13,12 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-import miniatures
 import numpy as np
 import pytest
 import torch
-from miniatures import SEGMENTATION_NAMES, SPECS, build_miniature, miniature_spec, random_image
 
+import miniatures
 from dptkit.model.build import build_model
 from dptkit.model.encoders.transformer import Block
 from dptkit.presets import DPT_BASE, PRESETS
@@ -26,6 +25,7 @@ from dptkit.runtime.torch_backend import TorchBackend
 from dptkit.weights.layouts import build_key_table
 from dptkit.weights.load import build_network, load_model
 from dptkit.weights.tensor_file import read_tensors, write_tensors
+from miniatures import SEGMENTATION_NAMES, SPECS, build_miniature, miniature_spec, random_image
 
 every_model = pytest.mark.parametrize("name", SPECS)
 
@@ -139,8 +139,7 @@ def test_a_state_dict_file_gives_back_the_same_network(name: str, tmp_path: Path
 
 
 @every_model
-def test_weights_survive_a_published_layout(name: str) -> None:
-    """Half precision checkpoints come back as float32 networks."""
+def test_half_precision_weights_become_a_float32_network(name: str) -> None:
     network, image = build_miniature(name), random_image(1, 3, 48, 80)
     half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     loaded = build_network(miniature_spec(name).model, half)
@@ -216,7 +215,8 @@ def test_the_engine_gives_the_networks_numbers(name: str) -> None:
     network, image = build_miniature(name), random_image(2, 3, 48, 80)
     raw = TorchBackend(copy.deepcopy(network), "cpu").predict(image.numpy())
     assert raw.dtype == np.float32
-    assert np.array_equal(raw, predict(network, image).numpy())
+    # Parameters without gradients may take other kernels: float32 rounding only.
+    np.testing.assert_allclose(raw, predict(network, image).numpy(), atol=1e-5, rtol=1e-5)
     half = TorchBackend(copy.deepcopy(network), "cpu", "bfloat16").predict(image.numpy())
     assert half.dtype == np.float32
     np.testing.assert_allclose(half, raw, atol=0.1 * np.abs(raw).max())
@@ -295,49 +295,51 @@ def test_stored_counts_are_the_published_ones(name: str, width: int, stored: int
 
 # ---- tracing: in a process of its own, since the shape checks of these tests are no part of what users trace ----
 
-EXPORT_SIZES = ((80, 48), (32, 112))
-TRAINED_SIZES = ((64, 48), (48, 64), (64, 64))  # one or both sides at the position embedding's own 4 x 4
+EXPORT_SIZES = ((80, 48), (48, 112))
+TRAINED_SIZES = ((64, 48), (64, 64))  # as high as the position embedding's own grid of 4 x 4
+
+Differences = dict[str, float | str]
+"""By picture size: the largest difference to eager, or what went wrong."""
 
 
 @lru_cache
-def traced(what: str) -> dict[str, dict[str, float | str]]:
-    """Run `what` of this file's functions over all structures elsewhere; what it found, by model."""
+def traced(what: str) -> dict[str, Differences]:
+    """One of the functions below, run elsewhere over all structures; what it found, by model."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(miniatures.__file__).parent), *sys.path])}
     finished = subprocess.run(
         [sys.executable, __file__, what], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
-    assert finished.returncode == 0, finished.stderr[-3000:]
+    if finished.returncode:
+        return dict.fromkeys(STRUCTURES, {"error": finished.stderr[-3000:]})
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def compile_eagerly(name: str) -> dict[str, float | str]:
+def compile_eagerly(name: str) -> Differences:
     return _compile(name, "aot_eager")
 
 
-def compile_with_inductor(name: str) -> dict[str, float | str]:
+def compile_with_inductor(name: str) -> Differences:
     return _compile(name, "inductor") if name == "dpt-lite" else {}
 
 
-def _compile(name: str, backend: str) -> dict[str, float | str]:
-    network = build_miniature(name)
+def _compile(name: str, backend: str) -> Differences:
+    torch._dynamo.reset()  # all structures share the code of one forward, which is compiled eight times at most
+    network, image = build_miniature(name), random_image(1, 3, 48, 80)
     compiled = torch.compile(network, backend=backend, fullgraph=True)
-    difference = {}
-    for size in SIZES[:2]:
-        image = random_image(1, 3, *size)
-        difference[str(size)] = float((predict(compiled, image) - predict(network, image)).abs().max())
-    return difference
+    return {"48x80": float((predict(compiled, image) - predict(network, image)).abs().max())}
 
 
-def export(name: str) -> dict[str, float | str]:
+def export(name: str) -> Differences:
     network, found = build_miniature(name), {}
-    batch, height, width = (torch.export.Dim(side, min=1, max=64) for side in ("batch", "height", "width"))
+    # A side of 16 or 32 pixels is one row at 1/32: torch takes sides of one apart, as everywhere.
+    batch, height, width = (torch.export.Dim(side, min=least, max=64) for side, least in (("b", 1), ("h", 3), ("w", 3)))
     program = torch.export.export(
         network, (random_image(2, 3, 48, 80),), dynamic_shapes=({0: batch, 2: 16 * height, 3: 16 * width},)
     ).module()
     for size in EXPORT_SIZES + TRAINED_SIZES:
         image = random_image(3, 3, *size)
         try:
-            found[str(size)] = float((program(image) - predict(network, image)).abs().max())
+            found[str(size)] = float((predict(program, image) - predict(network, image)).abs().max())
         except (AssertionError, RuntimeError) as error:
             found[str(size)] = str(error)
     return found
@@ -345,28 +347,35 @@ def export(name: str) -> dict[str, float | str]:
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_compiles_as_one_graph(name: str) -> None:
-    difference = traced("compile_eagerly")[name]
-    # The same operators, fused or reordered: float32 rounding at values about one.
-    assert max(difference.values()) < 1e-5, difference
+    differences = traced("compile_eagerly")[name]
+    # The same operators, decomposed: float32 rounding at values about one.
+    assert all(isinstance(value, float) and value < 1e-5 for value in differences.values()), differences
 
 
 @pytest.mark.slow
 def test_compiles_to_machine_code() -> None:
-    difference = traced("compile_with_inductor")["dpt-lite"]
-    assert max(difference.values()) < 1e-4, difference
+    differences = traced("compile_with_inductor")["dpt-lite"]
+    # Operators are fused and sums reordered.
+    assert all(isinstance(value, float) and value < 1e-4 for value in differences.values()), differences
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
 @pytest.mark.parametrize("size", EXPORT_SIZES, ids=str)
 def test_exports_for_any_size(name: str, size: tuple[int, int]) -> None:
-    assert traced("export")[name][str(size)] < 1e-5
+    assert_exported(name, size)
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="the trace holds `grid != self.grid` as a condition per side")
+@pytest.mark.xfail(strict=True, reason="the trace holds `grid == self.grid` as a condition on the height")
 @pytest.mark.parametrize("name", STRUCTURES)
-@pytest.mark.parametrize("size", [TRAINED_SIZES[0], TRAINED_SIZES[2]], ids=str)
+@pytest.mark.parametrize("size", TRAINED_SIZES, ids=str)
 def test_exports_also_for_the_size_of_training(name: str, size: tuple[int, int]) -> None:
-    assert traced("export")[name][str(size)] < 1e-5
+    assert_exported(name, size)
+
+
+def assert_exported(name: str, size: tuple[int, int]) -> None:
+    difference = traced("export")[name].get(str(size), traced("export")[name])
+    assert isinstance(difference, float), difference
+    assert difference < 1e-5
 
 
 if __name__ == "__main__":

