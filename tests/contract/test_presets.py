@@ -310,7 +310,7 @@ def traced(what: str) -> dict[str, Differences]:
         [sys.executable, __file__, what], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     if finished.returncode:
-        return dict.fromkeys(STRUCTURES, {"error": finished.stderr[-3000:]})
+        return {name: {"error": finished.stderr[-3000:]} for name in STRUCTURES}
     return json.loads(finished.stdout.splitlines()[-1])
 
 
