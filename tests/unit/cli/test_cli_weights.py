@@ -202,9 +202,8 @@ def test_convert_finds_out_which_network_or_asks(tmp_path: Path, monkeypatch: py
 def test_convert_of_precision(tmp_path: Path) -> None:
     spec, tensors = miniature_spec("dpt-large"), build_miniature("dpt-large").state_dict()
     write_tensors(tmp_path / "a.safetensors", tensors, spec)
-    ran = dpt(
-        "convert", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--to", "dptkit", "--precision", "float16"
-    )
+    halve = ("--to", "dptkit", "--precision", "float16")
+    ran = dpt("convert", tmp_path / "a.safetensors", tmp_path / "b.safetensors", *halve)
     assert ran.code == 0
     halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     assert_equal_to_the_bit(read_tensors(tmp_path / "b.safetensors").tensors, halved)
