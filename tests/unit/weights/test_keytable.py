@@ -154,6 +154,17 @@ def test_the_original_to_transformers_and_back(name: str) -> None:
     assert same(convert_from_ours(convert_to_ours(hub, config), config, "isl"), original)
 
 
+@pytest.mark.parametrize("kind", ["weight", "bias"])
+def test_the_fused_projection_holds_query_key_value_in_this_order(kind: str) -> None:
+    """Round trips cannot tell: any order comes back as it went."""
+    config = miniature_spec("dpt-large").model
+    original, hub = (convert_from_ours(ours("dpt-large"), config, layout) for layout in ("isl", "hf"))
+    for block in range(4):
+        parts = original[f"pretrained.model.blocks.{block}.attn.qkv.{kind}"].chunk(3)
+        for part, tensor in zip(("query", "key", "value"), parts, strict=True):
+            assert torch.equal(hub[f"dpt.encoder.layer.{block}.attention.attention.{part}.{kind}"], tensor)
+
+
 @in_both_layouts
 @pytest.mark.parametrize("name", ["dpt-large", "dpt-hybrid", "dpt-large-ade20k", "dpt-hybrid-ade20k"])
 def test_a_converted_network_gives_the_same_numbers(name: str, layout: Layout) -> None:
@@ -303,8 +314,8 @@ def test_an_unknown_key_is_named(theirs: State) -> None:
     assert "unknown pretrained.model.surprise.weight" in refusal(theirs)
 
 
-def test_any_missing_key_is_named(theirs: State) -> None:
-    for key in used(theirs):
+def test_a_missing_key_is_named(theirs: State) -> None:
+    for key in used(theirs)[::5]:
         assert f"missing {key}" in refusal({k: v for k, v in theirs.items() if k != key})
 
 
@@ -316,7 +327,7 @@ def test_many_wrong_keys_are_counted(theirs: State) -> None:
 
 
 def test_a_misshapen_tensor_is_named_with_both_shapes(theirs: State) -> None:
-    for key in used(theirs):
+    for key in used(theirs)[::5]:
         if re.search(r"\.(query|key|value)\.", key):
             continue  # three make one of ours: see below
         shape = tuple(theirs[key].shape)
