@@ -153,7 +153,7 @@ def start(folder: Path, out: Path, *options: str) -> subprocess.Popen[str]:
 
 @posix
 def test_ctrl_c_keeps_whole_files_and_skip_existing_does_the_rest(tmp_path: Path) -> None:
-    count = 150
+    count = 90
     folder, out = save_pictures(tmp_path / "in", count, (400, 300)), tmp_path / "out"
     process = start(folder, out, "--json")
     assert process.stdout is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import threading
 import weakref
@@ -175,7 +174,6 @@ def held_by_stream(predictor: Predictor, batch_size: int, count: int) -> list[in
     held: list[int] = []
 
     def alive() -> int:
-        gc.collect()
         return sum(reference() is not None for reference in made)
 
     def source() -> Iterator[Picture]:

@@ -249,15 +249,15 @@ def peak_of(folder: Path, count: int) -> int:
 
 
 def test_a_large_folder_needs_no_more_memory_than_a_small_one(tmp_path: Path) -> None:
-    large = 10_000
+    large = 8_000
     for folder, count in ((tmp_path / "small", 200), (tmp_path / "large", large)):
         folder.mkdir()
         for number in range(count):
-            (folder / f"{number:0100}.jpg").touch()
+            (folder / f"{number:0240}.jpg").touch()
     small_peak = peak_of(tmp_path / "small", 200)
-    # A listing holds at least the names: over 150 bytes for each of these. 100 are allowed, because pathlib interns
-    # the parts of paths and Python grows that table for good even though the entries leave it.
-    assert peak_of(tmp_path / "large", large) < small_peak + 100 * large
+    # A listing holds at least the names, 293 bytes for each of these. 250 are allowed, because pathlib interns the
+    # parts of paths, and Python's table of interned strings, up to 2 MB, may grow meanwhile although they leave it.
+    assert peak_of(tmp_path / "large", large) < small_peak + 250 * large
 
 
 def test_a_picture_comes_out_before_the_folder_has_been_read(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
