@@ -1,0 +1,127 @@
+"""Samples to tensors: training batches drawn from a mixture of data sets, for torch's DataLoader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from dptkit.config import PreprocessConfig
+from dptkit.data.augment import Augmentation
+from dptkit.data.mixing import Mixture, augmentation_rng
+from dptkit.data.sample import Dataset, Sample, TargetQuantity
+
+
+class MixedSample(NamedTuple):
+    """A sample and the number of the data set it was drawn from."""
+
+    sample: Sample
+    source: int
+
+
+class Batch(NamedTuple):
+    """B samples as tensors.
+
+    image: float32 [B, 3, h, w], normalised. target: float32 [B, h, w], or int64 for labels. valid: bool [B, h, w].
+    source: int64 [B], number of the data set. quantity, unit: of all targets.
+    """
+
+    image: torch.Tensor
+    target: torch.Tensor
+    valid: torch.Tensor
+    source: torch.Tensor
+    quantity: TargetQuantity
+    names: tuple[str, ...]
+
+
+class MixedBatches(TorchDataset[MixedSample]):
+    """The samples of one rank's part of global batches, in order, for a DataLoader without shuffling.
+
+    Rank r of R takes places r * B/R to (r + 1) * B/R of every global batch of B. Index 0 is the first place of step
+    `first_step`, so resuming is making this anew with the step to go on from. Use with batch_size=B/R, any number of
+    workers, and `Collate`; `mixed_loader` does.
+
+    Raises ValueError if the batch cannot be divided among the ranks, or the mixture is of other data sets.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[Dataset],
+        mixture: Mixture,
+        augmentation: Augmentation,
+        steps: int,
+        first_step: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        if mixture.sizes != tuple(len(dataset) for dataset in datasets):
+            raise ValueError(f"the mixture is of data sets of {mixture.sizes} samples, not of these")
+        if mixture.batch_size % ranks or not 0 <= rank < ranks:
+            raise ValueError(f"rank {rank} of {ranks} cannot take its part of batches of {mixture.batch_size}")
+        if not 0 <= first_step <= steps:
+            raise ValueError(f"step {first_step} is not among {steps} steps")
+        self.datasets = tuple(datasets)
+        self.mixture = mixture
+        self.augmentation = augmentation
+        self.first_step, self.steps, self.rank = first_step, steps, rank
+        self.local_batch_size = mixture.batch_size // ranks
+
+    def __len__(self) -> int:
+        return (self.steps - self.first_step) * self.local_batch_size
+
+    def __getitem__(self, index: int) -> MixedSample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        step, place = divmod(index, self.local_batch_size)
+        draw = self.mixture.draw(self.first_step + step, self.rank * self.local_batch_size + place)
+        sample = self.datasets[draw.dataset][draw.sample]
+        return MixedSample(self.augmentation(sample, augmentation_rng(draw.augmentation_seed)), draw.dataset)
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Samples of one size and quantity -> Batch, normalised by mean and std.
+
+    Raises ValueError naming the samples that do not go together.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, samples: Sequence[MixedSample]) -> Batch:
+        first = samples[0].sample
+        for sample, _ in samples:
+            if sample.image.shape != first.image.shape or sample.quantity != first.quantity:
+                raise ValueError(
+                    f"{sample.source}/{sample.name} ({sample.quantity} {sample.image.shape}) and {first.source}/"
+                    f"{first.name} ({first.quantity} {first.image.shape}) cannot be in one batch"
+                )
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        images = np.stack([sample.image for sample, _ in samples]) / np.float32(255)
+        images = (images - mean) / std
+        targets = torch.from_numpy(np.stack([sample.target for sample, _ in samples]))
+        return Batch(
+            image=torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
+            target=targets.long() if first.quantity == "labels" else targets,
+            valid=torch.from_numpy(np.stack([sample.valid for sample, _ in samples])),
+            source=torch.tensor([source for _, source in samples]),
+            quantity=first.quantity,
+            names=tuple(f"{sample.source}/{sample.name}" for sample, _ in samples),
+        )
+
+
+def mixed_loader(batches: MixedBatches, preprocess: PreprocessConfig, workers: int = 0) -> DataLoader[MixedSample]:
+    """A DataLoader that yields one `Batch` for each step, in order; the number of workers changes only the speed."""
+    return DataLoader(
+        batches,
+        batch_size=batches.local_batch_size,
+        shuffle=False,
+        num_workers=workers,
+        collate_fn=Collate(preprocess.mean, preprocess.std),
+        pin_memory=torch.cuda.is_available(),
+    )

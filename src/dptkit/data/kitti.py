@@ -1,0 +1,143 @@
+"""KITTI depth: driving, about 1242x375, sparse LiDAR depth in metres (accumulated over 11 frames: "improved").
+
+Where from   https://www.cvlibs.net/datasets/kitti: raw data (synced and rectified) and data_depth_annotated.zip;
+             split files of Eigen et al.: https://github.com/cleinc/bts (train_test_inputs/), nianticlabs/monodepth2
+Licence      CC BY-NC-SA 3.0
+Relied on    cleinc/bts pytorch/bts_dataloader.py and its lists; monodepth and monodepth2 for the other two list forms
+
+ROOT/raw/DATE/DATE_drive_DDDD_sync/image_02/data/NNNNNNNNNN.png (or .jpg), ROOT/raw/DATE/calib_cam_to_cam.txt
+ROOT/data_depth_annotated/[train|val]/DATE_drive_DDDD_sync/proj_depth/groundtruth/image_02/NNNNNNNNNN.png
+Depth is 16-bit, metres = stored / 256, 0 = no measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from dptkit.data.augment_geometry import crop
+from dptkit.data.pairs import (
+    Intrinsics,
+    Pair,
+    PairedFiles,
+    Target,
+    check_split,
+    depth_target,
+    require_file,
+    require_folder,
+    scaled,
+)
+from dptkit.data.reading import read_codes, read_lines
+from dptkit.data.sample import Sample
+from dptkit.errors import DataError
+from dptkit.image_io.names import printable
+
+LISTS = {"train": "eigen_train_files_with_gt.txt", "test": "eigen_test_files_with_gt.txt"}
+KB_SIZE = (352, 1216)
+_SIDES = {"l": "image_02", "r": "image_03"}
+
+
+def open_kitti(
+    root: Path,
+    split: str,
+    *,
+    list_file: str | None = None,
+    images: str = "raw",
+    depth: str = "data_depth_annotated",
+    skip_without_depth: bool = False,
+) -> PairedFiles:
+    """Pictures of Eigen's split with improved ground truth; split train or test.
+
+    list_file: a text file in `root`, by default BTS's name for the split. Its lines may be BTS's (picture, depth or
+    "None", focal length), monodepth's (left picture, right picture) or monodepth2's ("DATE/DRIVE 0000000069 l").
+    "None" lines are left out: of the 697 test pictures 652 have improved depth. skip_without_depth: also leave out
+    pictures whose depth file is not there, as lists without a column for it need; otherwise that is an error.
+    A sample's group is its drive; intrinsics are given where the date's calib_cam_to_cam.txt is there.
+    """
+    check_split("kitti", split, LISTS)
+    require_folder("kitti", root, images, depth)
+    hint = "a list of Eigen's split, as in BTS's train_test_inputs/; name another with list_file"
+    path = require_file("kitti", root, list_file or LISTS[split], hint)
+    places = tuple(place for place in (depth, f"{depth}/train", f"{depth}/val") if (root / place).is_dir())
+    where = lru_cache(maxsize=None)(lambda drive: _place(root, places, drive))
+    camera = lru_cache(maxsize=None)(lambda date, side: _intrinsics(root / images / date, side))
+    pairs = []
+    for line in read_lines(path):
+        image, truth = _parse(path, line)
+        if truth is None:
+            continue
+        drive, side = truth.split("/")[0], truth.split("/")[-2]
+        truth = f"{where(drive)}/{truth}"
+        if skip_without_depth and not (root / truth).is_file():
+            continue
+        image = f"{images}/{_existing(root / images, image)}".removeprefix("./")
+        name = f"{drive}/{side}/{Path(image).stem}"
+        pairs.append(Pair(image, (truth,), name, drive, decode_kitti, camera(drive[:10], side)))
+    return PairedFiles("kitti", root, tuple(pairs)).require(split)
+
+
+def open_kitti_bts(root: Path, split: str, *, list_file: str | None = None) -> PairedFiles:
+    """BTS's folders: the dates directly in ROOT, and ROOT/data_depth_annotated. Otherwise as `open_kitti`."""
+    return open_kitti(root, split, list_file=list_file, images=".").with_name("kitti-bts")
+
+
+def decode_kitti(paths: Sequence[Path]) -> Target:
+    """16-bit, metres * 256, 0 = none."""
+    return depth_target(scaled(read_codes(paths[0]), 1 / 256))
+
+
+def kb_crop(sample: Sample) -> Sample:
+    """The bottom centre 352x1216 of a sample, as the KITTI benchmark and BTS crop. Raises ValueError if smaller."""
+    height, width = sample.image.shape[:2]
+    if height < KB_SIZE[0] or width < KB_SIZE[1]:
+        raise ValueError(f"{sample.name}: {width}x{height} pixels are less than {KB_SIZE[1]}x{KB_SIZE[0]}")
+    return crop(sample, height - KB_SIZE[0], (width - KB_SIZE[1]) // 2, KB_SIZE)
+
+
+def _parse(path: Path, line: str) -> tuple[str, str | None]:
+    """A list's line -> picture below the raw folder, depth below train/ or val/ (None where the list has none)."""
+    words = line.split()
+    if len(words) == 3 and words[2] in _SIDES and words[1].isdigit():
+        image = f"{words[0]}/{_SIDES[words[2]]}/data/{int(words[1]):010d}.png"
+        return image, _annotated(path, image)
+    if len(words) >= 3:
+        return words[0].lstrip("/"), None if words[1] == "None" else words[1].lstrip("/")
+    if len(words) == 2:
+        return words[0].lstrip("/"), _annotated(path, words[0].lstrip("/"))
+    raise DataError(f"{printable(path)}: not a line of a KITTI list: {line!r}")
+
+
+def _annotated(path: Path, image: str) -> str:
+    parts = image.split("/")
+    if len(parts) != 5:
+        raise DataError(f"{printable(path)}: {image!r} is not DATE/DRIVE/image_0X/data/NUMBER.png")
+    return f"{parts[1]}/proj_depth/groundtruth/{parts[2]}/{Path(image).stem}.png"
+
+
+def _place(root: Path, places: Sequence[str], drive: str) -> str:
+    return next((place for place in places if (root / place / drive).is_dir()), places[0])
+
+
+def _existing(folder: Path, image: str) -> str:
+    """The picture as .png or .jpg, whichever is there: monodepth's users convert the raw data to JPEG."""
+    if (folder / image).is_file():
+        return image
+    stem, _, ending = image.rpartition(".")
+    other = f"{stem}.{'jpg' if ending == 'png' else 'png'}"
+    return other if (folder / other).is_file() else image
+
+
+def _intrinsics(folder: Path, side: str) -> Intrinsics | None:
+    path = folder / "calib_cam_to_cam.txt"
+    if not path.is_file():
+        return None
+    key = f"P_rect_{side[-2:]}:"
+    for line in read_lines(path):
+        if line.startswith(key):
+            try:
+                matrix = [float(word) for word in line.split()[1:]]
+                return matrix[0], matrix[5], matrix[2], matrix[6]
+            except (ValueError, IndexError):
+                break
+    raise DataError(f"{printable(path)}: no matrix {key[:-1]}")

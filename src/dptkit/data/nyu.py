@@ -1,0 +1,151 @@
+"""NYU Depth v2: indoor Kinect pictures, 640x480, depth in metres to 10.
+
+Where from   https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html (labelled set, 2.8 GB, and splits.mat); BTS's
+             copies: https://github.com/cleinc/bts (sync.zip, 24,231 training pairs; official_splits.zip)
+Licence      none stated; used for research
+Relied on    cleinc/bts utils/extract_official_train_test_set_from_mat.py and pytorch/bts_dataloader.py; the camera is
+             that of the toolbox's camera_params.m (colour camera, in whose frame the labelled depth is)
+
+nyu_depth_v2_labeled.mat is HDF5 (h5py): images [1449, 3, 640, 480], rawDepths and depths [1449, 640, 480] in metres.
+splits.mat is an older MATLAB format (scipy): trainNdxs 795, testNdxs 654, from 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dptkit.data.pairs import (
+    Pair,
+    PairedFiles,
+    Target,
+    check_split,
+    depth_target,
+    files_below,
+    require_file,
+    require_folder,
+    scaled,
+)
+from dptkit.data.reading import import_h5py, read_codes, read_lines
+from dptkit.data.sample import Sample
+from dptkit.errors import DataError
+from dptkit.image_io.names import printable
+
+LABELLED, SPLITS = "nyu_depth_v2_labeled.mat", "splits.mat"
+INTRINSICS = (518.8579, 519.4696, 325.5824, 253.7362)
+"""(fx, fy, cx, cy) of the colour camera."""
+
+
+@dataclass(frozen=True, eq=False)
+class NyuLabelled:
+    """The labelled set. `numbers`: pictures of the split, from 0 in the file. `depth`: which of its two depths."""
+
+    path: Path
+    numbers: tuple[int, ...]
+    groups: tuple[str, ...]
+    depth: Literal["raw", "filled"]
+    name: str = "nyuv2"
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Sample:
+        number = self.numbers[index]
+        try:
+            with import_h5py().File(self.path, "r") as file:
+                image = np.ascontiguousarray(file["images"][number].transpose(2, 1, 0), np.uint8)
+                metres = file["rawDepths" if self.depth == "raw" else "depths"][number].T
+        except (OSError, KeyError, IndexError, RuntimeError) as error:
+            raise DataError(f"{printable(self.path)}: picture {number} cannot be read ({error})") from error
+        target = depth_target(metres)
+        return Sample(
+            image, target.values, target.quantity, target.unit, target.valid,
+            source=self.name, name=f"{number:05d}", group=self.groups[index], intrinsics=INTRINSICS,
+        )  # fmt: skip
+
+
+def open_nyu(root: Path, split: str, *, depth: Literal["raw", "filled"] = "raw") -> NyuLabelled:
+    """The labelled set: split train (795), test (654: the benchmark) or all.
+
+    depth: "raw" is what the Kinect measured, with holes; "filled" has them filled in by colorization. The official
+    evaluation uses raw depth. A sample's group is its scene.
+    """
+    require_folder("nyuv2", root)
+    path = require_file("nyuv2", root, LABELLED, "the labelled data set, from the address in the documentation")
+    check_split("nyuv2", split, ("train", "test", "all"))
+    try:
+        with import_h5py().File(path, "r") as file:
+            count = len(file["images"])
+            scenes = [_text(file, reference) for reference in file["scenes"][0]]
+    except (OSError, KeyError, RuntimeError) as error:
+        raise DataError(f"{printable(path)}: not the labelled data set ({error})") from error
+    numbers = tuple(range(count)) if split == "all" else _split_numbers(root, split)
+    if numbers and max(numbers) >= count:
+        raise DataError(f"{printable(path)}: has {count} pictures, but {SPLITS} names number {max(numbers) + 1}")
+    return NyuLabelled(path, numbers, tuple(scenes[number] for number in numbers), depth)
+
+
+def open_nyu_bts(root: Path, split: str, *, list_file: str | None = None) -> PairedFiles:
+    """BTS's folders: sync/SCENE/{rgb,sync_depth}_NNNNN.{jpg,png} (train), official_splits/test/SCENE/... (test).
+
+    list_file: a text file in `root` such as nyudepthv2_train_files_with_gt.txt, whose lines are picture, depth and
+    focal length; without one every picture of the split's folder is taken. Depth is 16-bit millimetres, 0 = none.
+    """
+    folders = {"train": "sync", "test": "official_splits/test"}
+    check_split("nyuv2-bts", split, folders)
+    folder = folders[split]
+    require_folder("nyuv2-bts", root, folder)
+    if list_file is None:
+        lines = [(path, _depth_name(path)) for path in files_below(root / folder, (".jpg",))]
+        lines = [(image, depth) for image, depth in lines if image.rpartition("/")[2].startswith("rgb_")]
+    else:
+        listed = read_lines(require_file("nyuv2-bts", root, list_file, "the list of pictures"))
+        lines = [_listed(root / list_file, line) for line in listed]
+    pairs = tuple(
+        Pair(
+            f"{folder}/{image}", (f"{folder}/{depth}",), image.rpartition(".")[0], image.rpartition("/")[0],
+            decode_millimetres, INTRINSICS,
+        )
+        for image, depth in lines
+    )  # fmt: skip
+    return PairedFiles("nyuv2-bts", root, pairs).require(split)
+
+
+def decode_millimetres(paths: Sequence[Path]) -> Target:
+    """16-bit millimetres, 0 = none -> metres."""
+    return depth_target(scaled(read_codes(paths[0]), 0.001))
+
+
+def _depth_name(image: str) -> str:
+    scene, _, name = image.rpartition("/")
+    return f"{scene}/{name.replace('rgb_', 'sync_depth_', 1).replace('.jpg', '.png')}".lstrip("/")
+
+
+def _listed(path: Path, line: str) -> tuple[str, str]:
+    words = line.split()
+    if len(words) < 2:
+        raise DataError(f"{printable(path)}: a line must name a picture and its depth, not {line!r}")
+    return words[0].lstrip("/"), words[1].lstrip("/")
+
+
+def _text(file: Any, reference: Any) -> str:
+    return "".join(chr(int(code)) for code in np.ravel(file[reference]))
+
+
+def _split_numbers(root: Path, split: str) -> tuple[int, ...]:
+    path = require_file("nyuv2", root, SPLITS, "it says which pictures are train and which test")
+    try:
+        loadmat = importlib.import_module("scipy.io").loadmat
+    except ImportError:
+        raise DataError("NYUv2's splits.mat needs scipy: pip install scipy (or use split 'all')") from None
+    key = f"{split}Ndxs"
+    try:
+        numbers = loadmat(path)[key]
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise DataError(f"{printable(path)}: no {key} can be read ({error})") from error
+    return tuple(int(number) - 1 for number in np.ravel(numbers))

@@ -1,0 +1,167 @@
+"""Files of data sets as arrays. Every failure is a DataError `PATH: <reason>`."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.errors import DataError, ImageReadError
+from dptkit.image_io import read_image
+from dptkit.image_io.names import printable
+from dptkit.image_io.opening import decode, open_file
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+
+
+def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture as uint8 RGB [H, W, 3], turned upright by its EXIF orientation."""
+    try:
+        return read_image(path)
+    except ImageReadError as error:
+        raise DataError(str(error)) from error
+
+
+def read_codes(path: Path) -> npt.NDArray[Any]:
+    """A picture of one channel as stored: uint8 (palettes give the index) or uint16 [H, W].
+
+    Colour pictures are taken if their channels are equal, as some tools store grey.
+    """
+    try:
+        with open_file(path) as file:
+            image = decode(file)
+    except ImageReadError as error:
+        raise DataError(f"{printable(path)}: {error}") from error
+    if image.mode in ("L", "P"):
+        return np.array(image, np.uint8)
+    if image.mode == "1":
+        return np.array(image, np.bool_).astype(np.uint8)
+    codes = np.array(image)
+    if image.mode.startswith("I"):
+        if codes.min() < 0 or codes.max() > 65535:
+            raise DataError(f"{printable(path)}: values {codes.min()} to {codes.max()} are not 16-bit")
+        return codes.astype(np.uint16)
+    if (
+        image.mode in ("RGB", "RGBA")
+        and (codes[..., 0] == codes[..., 1]).all()
+        and (codes[..., 0] == codes[..., 2]).all()
+    ):
+        return np.ascontiguousarray(codes[..., 0])
+    raise DataError(f"{printable(path)}: one channel of whole numbers is needed, not a picture of mode {image.mode}")
+
+
+def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """A mask picture: True where it is not 0."""
+    return read_codes(path) != 0
+
+
+def read_npy(path: Path) -> npt.NDArray[np.float32]:
+    """A .npy array [H, W] of numbers as float32."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _unreadable(path, error) from error
+    return _plane(path, values)
+
+
+def read_pfm(path: Path) -> npt.NDArray[np.float32]:
+    """A portable float map of one channel, of either byte order, top row first."""
+    try:
+        with path.open("rb") as file:
+            magic = file.readline().split()
+            width, height = (int(number) for number in file.readline().split())
+            order = "<f4" if float(file.readline()) < 0 else ">f4"
+            values = np.frombuffer(file.read(4 * width * height), order).reshape(height, width)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if magic != [b"Pf"]:
+        raise DataError(f"{printable(path)}: not a PFM file of one channel")
+    return values[::-1].astype(np.float32)
+
+
+def read_exr(path: Path) -> npt.NDArray[np.float32]:
+    """The only channel of an OpenEXR picture, or its R (of R, G and B with the same content)."""
+    try:
+        import OpenEXR
+    except ImportError:
+        raise DataError(f"{printable(path)}: EXR files need OpenEXR: pip install 'dptkit[exr]'") from None
+    try:
+        with OpenEXR.File(io.BytesIO(path.read_bytes()), separate_channels=True) as file:
+            channels = file.channels()
+            chosen = channels.get("R") or next(iter(channels.values()))
+            return _plane(path, np.array(chosen.pixels))
+    except (RuntimeError, ValueError, OSError, TypeError, StopIteration) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_h5(path: Path, key: str) -> npt.NDArray[np.float32]:
+    """The array `key` [H, W] of an HDF5 file."""
+    h5py = import_h5py()
+    try:
+        with h5py.File(path, "r") as file:
+            values = np.array(file[key])
+    except (OSError, KeyError, RuntimeError) as error:
+        raise _unreadable(path, error) from error
+    return _plane(path, values)
+
+
+def import_h5py() -> Any:
+    """The optional module h5py. Raises DataError with what to install."""
+    try:
+        return importlib.import_module("h5py")
+    except ImportError:
+        raise DataError("HDF5 files (.h5, NYUv2's .mat) need h5py: pip install h5py") from None
+
+
+def read_values(path: Path) -> npt.NDArray[Any]:
+    """Numbers of any format here, chosen by the ending: .png, .tif (whole numbers), .npy, .pfm, .exr."""
+    readers = {".npy": read_npy, ".pfm": read_pfm, ".exr": read_exr}
+    reader = readers.get(path.suffix.lower(), read_codes)
+    return reader(path)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank, stripped."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header that has at least `columns`."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(f"{printable(path)}: no column {', '.join(missing)}")
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+    for number, row in enumerate(rows, start=2):
+        if any(row[column] is None for column in columns):
+            raise DataError(f"{printable(path)}: line {number} is cut short")
+    return rows
+
+
+def _plane(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise DataError(f"{printable(path)}: numbers [H, W] are needed, not {values.dtype} {values.shape}")
+    return values.astype(np.float32)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{printable(path)}: no such file")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"{printable(path)}: cannot be read ({printable(reason)})")
