@@ -1,0 +1,95 @@
+"""Some samples of a data set on one picture: each beside its ground truth."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.data.sample import Dataset, Sample
+from dptkit.errors import DataError
+from dptkit.image_io.colour import colour_table
+
+Image = npt.NDArray[np.uint8]
+_SIDE = 160  # pixels, of the square that a picture or its target fits into
+_CAPTION = 14
+_COLUMNS = 4
+_INVALID = (128, 128, 128)
+
+
+def draw_contact_sheet(dataset: Dataset, count: int = 24) -> Image:
+    """uint8 RGB: up to `count` samples, evenly spread, four to a row; names below.
+
+    Inverse depth and depth: inferno, bright is near, over the picture's own 1st to 99th percentile of inverse depth.
+    Labels: one colour a class. Grey: invalid. A broken sample is a red tile.
+    """
+    if len(dataset) == 0:
+        raise DataError(f"{dataset.name}: no samples to show")
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int))
+    tiles = [_tile(dataset, int(index)) for index in indices]
+    columns = min(_COLUMNS, len(tiles))
+    rows = math.ceil(len(tiles) / columns)
+    tiles += [np.zeros_like(tiles[0])] * (rows * columns - len(tiles))
+    return np.concatenate(
+        [np.concatenate(tiles[row * columns : (row + 1) * columns], axis=1) for row in range(rows)], axis=0
+    )
+
+
+def colour_target(sample: Sample) -> Image:
+    """The target as uint8 RGB, see `draw_contact_sheet`."""
+    if sample.quantity == "labels":
+        return _class_colours()[np.where(sample.valid, sample.target, 255)]
+    values = sample.target.astype(np.float64)
+    if sample.quantity == "depth_m":
+        values = np.divide(1, values, out=np.zeros_like(values), where=values > 0)
+    position = np.zeros_like(values)
+    if sample.valid.any():
+        low, high = np.percentile(values[sample.valid], (1, 99))
+        position = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    colours = colour_table("inferno")[np.rint(position * 255).astype(np.uint8)]
+    return np.where(sample.valid[:, :, None], colours, np.array(_INVALID, np.uint8))
+
+
+def _tile(dataset: Dataset, index: int) -> Image:
+    canvas = np.zeros((_SIDE + _CAPTION, 2 * _SIDE, 3), np.uint8)
+    try:
+        sample = dataset[index]
+    except DataError:
+        canvas[:] = (160, 0, 0)
+        _write(canvas, f"{index}: broken")
+        return canvas
+    for place, picture, nearest in ((0, sample.image, False), (1, colour_target(sample), True)):
+        small = _fitted(picture, nearest)
+        top, left = (_SIDE - small.shape[0]) // 2, place * _SIDE + (_SIDE - small.shape[1]) // 2
+        canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    _write(canvas, f"{sample.source} {sample.name.rpartition('/')[2]}")
+    return canvas
+
+
+def _fitted(picture: Image, nearest: bool) -> Image:
+    height, width = picture.shape[:2]
+    scale = (_SIDE - 2) / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_NEAREST if nearest else cv2.INTER_AREA
+    resized: Any = cv2.resize(picture, size, interpolation=method)
+    return np.asarray(resized, np.uint8)
+
+
+def _write(canvas: Image, text: str) -> None:
+    plain = text.encode("ascii", "replace").decode("ascii")[:52]
+    where = (3, canvas.shape[0] - 4)
+    cv2.putText(canvas, plain, where, cv2.FONT_HERSHEY_SIMPLEX, 0.35, (220, 220, 220), 1, cv2.LINE_AA)
+
+
+def _class_colours() -> Image:
+    """256 colours, neighbours far apart; 255 (ignored) is grey."""
+    table = np.empty((256, 3), np.uint8)
+    for k in range(255):
+        red, green, blue = colorsys.hsv_to_rgb(k * 0.61803398875 % 1, 0.55 + 0.4 * (k % 3) / 2, 0.95 - 0.4 * (k % 2))
+        table[k] = (round(red * 255), round(green * 255), round(blue * 255))
+    table[255] = _INVALID
+    return table

@@ -1,0 +1,178 @@
+"""Every data set that can be opened by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from dptkit.data.ade20k import open_ade20k
+from dptkit.data.apolloscape import open_apolloscape
+from dptkit.data.blendedmvs import open_blendedmvs
+from dptkit.data.camvid import open_camvid
+from dptkit.data.diml import open_diml
+from dptkit.data.folder import label_splits, manifest_splits, open_labels, open_manifest, open_pairs
+from dptkit.data.irs import open_irs
+from dptkit.data.kitti import open_kitti, open_kitti_bts
+from dptkit.data.megadepth import open_megadepth
+from dptkit.data.nyu import LABELLED, open_nyu, open_nyu_bts
+from dptkit.data.pascal_context import open_pascal_context
+from dptkit.data.sample import Dataset
+from dptkit.data.shards import INDEX, open_shards, read_index
+from dptkit.data.tartanair import open_tartanair
+from dptkit.data.web_stereo import open_hrwsi, open_redweb, open_wsvd
+from dptkit.errors import DataError
+from dptkit.image_io.names import printable
+
+Option = str | int | float | bool | None | Sequence[str]
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A data set by name. open: (root, split, options by keyword). marks: files and folders that give it away.
+
+    splits: those it has; of your own folders they are found by `splits_of`.
+    """
+
+    name: str
+    description: str
+    licence: str
+    url: str
+    open: Callable[..., Dataset]
+    splits: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+
+
+_ENTRIES = (
+    DatasetEntry("manifest", "your folder with manifest.csv", "yours", "", open_manifest, marks=("manifest.csv",)),
+    DatasetEntry("pairs", "your pictures and ground truth, paired by name", "yours", "", open_pairs),
+    DatasetEntry("labels", "your pictures with class ids", "yours", "", open_labels, marks=("classes.txt",)),
+    DatasetEntry("shards", "WebDataset shards of any data set", "the data set's", "", open_shards, marks=(INDEX,)),
+    DatasetEntry(
+        "nyuv2", "indoor, Kinect, metres: the labelled set", "none stated; research",
+        "https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html", open_nyu, ("train", "test", "all"), (LABELLED,),
+    ),
+    DatasetEntry(
+        "nyuv2-bts", "NYUv2 as BTS distributes it", "none stated; research", "https://github.com/cleinc/bts",
+        open_nyu_bts, ("train", "test"), ("official_splits",),
+    ),
+    DatasetEntry(
+        "kitti", "driving, LiDAR, metres: Eigen's split, improved ground truth", "CC BY-NC-SA 3.0",
+        "https://www.cvlibs.net/datasets/kitti/eval_depth.php", open_kitti, ("train", "test"),
+        ("raw", "data_depth_annotated"),
+    ),
+    DatasetEntry(
+        "kitti-bts", "KITTI in BTS's folders", "CC BY-NC-SA 3.0", "https://github.com/cleinc/bts",
+        open_kitti_bts, ("train", "test"), ("data_depth_annotated",),
+    ),
+    DatasetEntry(
+        "ade20k", "150 classes, SceneParsing", "pictures: non-commercial research; labels: BSD-3-Clause",
+        "http://sceneparsing.csail.mit.edu", open_ade20k, ("train", "val"), ("annotations/training", "images/training"),
+    ),
+    DatasetEntry(
+        "pascal-context", "59 classes", "pictures: Flickr's terms; labels: none stated",
+        "https://www.cs.stanford.edu/~roozbeh/pascal-context", open_pascal_context, ("train", "val"),
+        ("SegmentationClassContext",),
+    ),
+    DatasetEntry(
+        "camvid", "driving, 11 classes", "CC BY-NC 4.0", "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid",
+        open_camvid, ("train", "val", "test"), ("trainannot", "testannot"),
+    ),
+    DatasetEntry(
+        "redweb", "web stereo, relative inverse depth", "none stated; research",
+        "https://sites.google.com/site/redwebcvpr18", open_redweb, ("train",), ("Imgs", "RDs"),
+    ),
+    DatasetEntry(
+        "hrwsi", "web stereo, relative inverse depth", "none stated; research",
+        "https://github.com/KexianHust/Structure-Guided-Ranking-Loss", open_hrwsi, ("train", "val"),
+        ("train/imgs", "train/valid_masks"),
+    ),
+    DatasetEntry(
+        "wsvd", "stereo videos; frames and disparity are yours to make", "each video's",
+        "https://sites.google.com/view/wsvd/home", open_wsvd, ("train", "test"),
+    ),
+    DatasetEntry(
+        "megadepth", "landmarks, multi-view stereo, relative", "see its page",
+        "https://www.cs.cornell.edu/projects/megadepth", open_megadepth, ("train",), ("phoenix",),
+    ),
+    DatasetEntry(
+        "diml-indoor", "indoor, Kinect v2, metres", "research, see its page", "https://dimlrgbd.github.io", open_diml,
+        ("train", "test"), ("train/HR",),
+    ),
+    DatasetEntry(
+        "blendedmvs", "reconstructed scenes, relative", "CC BY 4.0", "https://github.com/YoYo000/BlendedMVS",
+        open_blendedmvs, ("train", "val", "all"), ("validation_list.txt",),
+    ),
+    DatasetEntry(
+        "tartanair", "rendered worlds, 1 / metres", "CC BY 4.0", "https://theairlab.org/tartanair-dataset",
+        open_tartanair, ("train",),
+    ),
+    DatasetEntry(
+        "irs", "rendered rooms, disparity", "none stated; research", "https://github.com/blackjack2015/IRS", open_irs,
+        ("train", "test"), ("IRSDataset",),
+    ),
+    DatasetEntry(
+        "apolloscape", "driving, disparity", "ApolloScape's, research", "http://apolloscape.auto/stereo.html",
+        open_apolloscape, ("train",), ("stereo_train_001",),
+    ),
+)  # fmt: skip
+
+DATASETS: dict[str, DatasetEntry] = {entry.name: entry for entry in _ENTRIES}
+"""By name. 3D Movies, the tenth of MIX 6, is not among them: its frames come from films and were never released."""
+
+
+def find_dataset(name: str) -> DatasetEntry:
+    """The entry of a name. Raises DataError with the nearest name."""
+    if name in DATASETS:
+        return DATASETS[name]
+    if name.lower().replace("_", "-").replace(" ", "-") in ("3d-movies", "3dmovies", "movies"):
+        raise DataError("3D Movies was never released: its frames come from films under copyright")
+    near = get_close_matches(name.lower(), DATASETS, n=1, cutoff=0.0)
+    raise DataError(f"no data set {name!r}: did you mean {near[0]}? There are {', '.join(DATASETS)}")
+
+
+def open_dataset(name: str, root: str | Path, split: str, **options: Option) -> Dataset:
+    """Open a data set by name. options: those of its own `open_` function, checked for name and type.
+
+    Raises DataError for an unknown name, option or split, and for a folder that is not laid out as it must be.
+    """
+    from pydantic import ValidationError, validate_call
+
+    entry = find_dataset(name)
+    known = [key for key in signature(entry.open).parameters if key not in ("root", "split")]
+    for key in options:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f": did you mean {near[0]}?" if near else f"; it has {', '.join(known) or 'none'}"
+            raise DataError(f"{name}: no option {key!r}{hint}")
+    try:
+        dataset: Dataset = validate_call(entry.open)(Path(root), split, **options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{name}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+    return dataset
+
+
+def detect_dataset(root: Path) -> str:
+    """The name of the data set whose files and folders `root` has. Raises DataError."""
+    if not root.is_dir():
+        raise DataError(f"{printable(root)} is not a folder")
+    for entry in _ENTRIES:
+        if entry.marks and all((root / mark).exists() for mark in entry.marks):
+            return entry.name
+    raise DataError(f"{printable(root)}: cannot tell which data set this is; name one of {', '.join(DATASETS)}")
+
+
+def splits_of(name: str, root: Path) -> tuple[str, ...]:
+    """The splits that a data set has, found in the folder for your own ones. Raises DataError."""
+    found: dict[str, Callable[[], Any]] = {
+        "manifest": lambda: manifest_splits(root),
+        "labels": lambda: label_splits(root),
+        "shards": lambda: (read_index((root / INDEX).read_bytes(), str(root / INDEX))["split"],),
+        "pairs": lambda: ("",),
+    }
+    entry = find_dataset(name)
+    return tuple(found[name]()) if name in found else tuple(split for split in entry.splits if split != "all")
