@@ -1,0 +1,10 @@
+"""Pictures rendered from a seed, with exact depth, normals, instances, classes and camera: training data without end.
+
+Needs `pip install 'dptkit[render]'`; nothing of that is imported before the first picture.
+"""
+
+from dptkit.data.procedural.classes import CLASS_IDS, CLASS_NAMES
+from dptkit.data.procedural.rendered import RenderedScene
+from dptkit.data.procedural.rendering import KINDS, render_clip, render_scene
+
+__all__ = ["CLASS_IDS", "CLASS_NAMES", "KINDS", "RenderedScene", "render_clip", "render_scene"]

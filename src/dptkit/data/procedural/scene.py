@@ -1,0 +1,224 @@
+"""What a layout fills and the renderer reads: things placed in the world, materials, lights, sky.
+
+World: metres, z up. A thing has one class and one instance number; it is made of parts, which are meshes with a
+size, a place and a material. Placing only notes numbers; `Scene.geometry` turns all into triangles at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.data.procedural import meshes
+from dptkit.data.procedural.classes import CLASS_IDS
+from dptkit.data.procedural.draw import Colour, Draw
+from dptkit.data.procedural.meshes import Mesh
+from dptkit.data.procedural.placing import place_parts
+
+Point = tuple[float, float, float]
+Floats = npt.NDArray[np.float64]
+
+
+class Frame(NamedTuple):
+    """A place to stand: a point and a turn about the vertical. Its +y is called the front."""
+
+    x: float = 0.0
+    y: float = 0.0
+    z: float = 0.0
+    cos: float = 1.0
+    sin: float = 0.0
+
+    def at(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, turn: float = 0.0) -> Frame:
+        """The frame at (x, y, z) of this one, turned by `turn` radians to the left."""
+        c, s = (math.cos(turn), math.sin(turn)) if turn else (1.0, 0.0)
+        return Frame(
+            self.x + self.cos * x - self.sin * y,
+            self.y + self.sin * x + self.cos * y,
+            self.z + z,
+            self.cos * c - self.sin * s,
+            self.sin * c + self.cos * s,
+        )
+
+    def point(self, x: float, y: float, z: float) -> Point:
+        return self.at(x, y, z)[:3]
+
+
+ORIGIN = Frame()
+
+
+def tilt_x(angle: float) -> Floats:
+    """Rotation [3, 3] about x: the top leans back (towards -y) for positive angles."""
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+
+
+def tilt_y(angle: float) -> Floats:
+    c, s = math.cos(angle), math.sin(angle)
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+
+
+class Light(NamedTuple):
+    """A lamp at a point, or the sun in a direction. `soft`: radius in metres, or of the sun's disc in radians."""
+
+    at: Point
+    colour: Colour
+    sun: bool = False
+    soft: float = 0.1
+
+
+@dataclass
+class Sky:
+    """Colours of the sky, linear; what shows where no ray hits anything."""
+
+    top: Colour
+    horizon: Colour
+    cloud: Colour = (1.0, 1.0, 1.0)
+    cover: float = 0.0
+    seed: float = 0.0
+    sun: Point = (0.0, 0.0, 1.0)
+    glow: Colour = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A scene as arrays: P parts, T triangles.
+
+    triangles: float32 [T, 3, 3], world. part: int32 [T]. mesh_row: int32 [T], row in `mesh_triangles`, `normals`.
+    rotations [P, 3, 3], places [P, 3], sizes [P, 3]: mesh to world is rotation @ (size * point) + place.
+    materials: int32 [P], rows of `Scene.material_rows`. things: int32 [P]. thing_class: uint8 [things].
+    """
+
+    triangles: npt.NDArray[np.float32]
+    part: npt.NDArray[np.int32]
+    mesh_row: npt.NDArray[np.int32]
+    mesh_triangles: npt.NDArray[np.float32]
+    normals: npt.NDArray[np.float32]
+    rotations: Floats
+    places: Floats
+    sizes: Floats
+    materials: npt.NDArray[np.int32]
+    things: npt.NDArray[np.int32]
+    thing_class: npt.NDArray[np.uint8]
+
+
+@dataclass
+class Scene:
+    """See the module. `ambient`: light from above and from below; `haze`: (density per metre, colour);
+    `blur`: strength of the lens blur, 0 = none; `corner_reach`: how near other surfaces darken a corner, metres."""
+
+    draw: Draw
+    kind: str = ""
+    photo_slots: int = 0
+    lights: list[Light] = field(default_factory=list)
+    ambient: tuple[Colour, Colour] = ((0.6, 0.6, 0.6), (0.4, 0.4, 0.4))
+    sky: Sky | None = None
+    haze: tuple[float, Colour] = (0.0, (0.7, 0.7, 0.7))
+    blur: float = 0.0
+    corner_reach: float = 1.2
+    material_rows: list[list[float]] = field(default_factory=list)
+    thing_classes: list[int] = field(default_factory=lambda: [CLASS_IDS["sky"]])
+    _parts: list[tuple[float, ...]] = field(default_factory=list)
+    _rotations: list[Floats] = field(default_factory=lambda: [np.eye(3)])
+    _meshes: dict[int, tuple[int, Mesh]] = field(default_factory=dict)
+
+    def thing(self, name: str) -> int:
+        """The number of a new thing of class `name`; parts are given to it."""
+        self.thing_classes.append(CLASS_IDS[name])
+        return len(self.thing_classes) - 1
+
+    def part(
+        self,
+        thing: int,
+        mesh: Mesh,
+        material: int,
+        size: Sequence[float] = (1.0, 1.0, 1.0),
+        centre: Sequence[float] = (0.0, 0.0, 0.0),
+        frame: Frame = ORIGIN,
+        rotation: Floats | None = None,
+    ) -> None:
+        """Add `mesh`, `size` metres large, turned by `rotation`, with its origin at `centre` of `frame`."""
+        known = self._meshes.setdefault(id(mesh), (len(self._meshes), mesh))
+        turned = 0
+        if rotation is not None:
+            self._rotations.append(rotation)
+            turned = len(self._rotations) - 1
+        self._parts.append((known[0], material, thing, turned, *frame, *centre, *size))
+
+    def box(
+        self,
+        thing: int,
+        material: int,
+        size: Sequence[float],
+        centre: Sequence[float],
+        frame: Frame = ORIGIN,
+        rotation: Floats | None = None,
+    ) -> None:
+        self.part(thing, meshes.box(), material, size, centre, frame, rotation)
+
+    def rod(
+        self,
+        thing: int,
+        material: int,
+        start: Point,
+        end: Point,
+        radius: float,
+        frame: Frame = ORIGIN,
+        end_radius: float | None = None,
+    ) -> None:
+        """A thin round bar from `start` to `end`, both in `frame`."""
+        dx, dy, dz = end[0] - start[0], end[1] - start[1], end[2] - start[2]
+        length = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
+        dx, dy, dz = dx / length, dy / length, dz / length
+        rotation = None
+        if dz < 0.9999:
+            flat = math.hypot(dx, dy)
+            # Columns: level and across, the rest, along the rod.
+            ax, ay = (-dy / flat, dx / flat) if flat > 1e-9 else (1.0, 0.0)
+            rotation = np.array([[ax, -ay * dz, dx], [ay, ax * dz, dy], [0.0, ay * dx - ax * dy, dz]])
+        centre = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2, (start[2] + end[2]) / 2)
+        mesh = meshes.tube(1.0 if end_radius is None else end_radius / radius)
+        self.part(thing, mesh, material, (2 * radius, 2 * radius, length), centre, frame, rotation)
+
+    def geometry(self) -> Geometry:
+        """All parts as triangles. Raises ValueError for a scene without parts."""
+        if not self._parts:
+            raise ValueError("a scene needs at least one part")
+        rows = np.array(self._parts)
+        used = [mesh for _, mesh in self._meshes.values()]
+        counts = np.array([len(mesh.triangles) for mesh in used])
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        mesh_triangles = np.concatenate([mesh.triangles for mesh in used])
+        total = int(counts[rows[:, 0].astype(np.int64)].sum())
+        triangles = np.empty((total, 3, 3), np.float32)
+        part, mesh_row = np.empty(total, np.int32), np.empty(total, np.int32)
+        rotations, places = np.empty((len(rows), 3, 3)), np.empty((len(rows), 3))
+        place_parts(
+            rows,
+            np.array(self._rotations),
+            starts,
+            counts,
+            mesh_triangles,
+            triangles,
+            part,
+            mesh_row,
+            rotations,
+            places,
+        )
+        return Geometry(
+            triangles=triangles,
+            part=part,
+            mesh_row=mesh_row,
+            mesh_triangles=mesh_triangles,
+            normals=np.concatenate([mesh.normals for mesh in used]),
+            rotations=rotations,
+            places=places,
+            sizes=np.ascontiguousarray(rows[:, 12:15]),
+            materials=rows[:, 1].astype(np.int32),
+            things=rows[:, 2].astype(np.int32),
+            thing_class=np.array(self.thing_classes, np.uint8),
+        )

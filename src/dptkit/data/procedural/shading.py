@@ -1,0 +1,343 @@
+"""Compiled: what the rays hit, and the light that comes back from it.
+
+Rows of lights: 1 for the sun, else 0; its direction or place (3); colour (3); softness. Points are moved off the
+surface by a little before shadow rays start.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dptkit.data.procedural import material_rows as mr
+from dptkit.data.procedural.compiled import compiled
+from dptkit.data.procedural.noise import fractal, hash3, smooth, value_noise
+from dptkit.data.procedural.patterns import surface_colour
+
+
+@compiled
+def find_surfaces(
+    hit: Any,
+    u: Any,
+    v: Any,
+    origins: Any,
+    directions: Any,
+    triangles: Any,
+    part: Any,
+    mesh_row: Any,
+    mesh_triangles: Any,
+    mesh_normals: Any,
+    rotations: Any,
+    sizes: Any,
+    distance: Any,
+    normal: Any,
+    flat: Any,
+    local: Any,
+    axis: Any,
+) -> None:
+    """Fill distance [N], normal and flat (geometric) normal [N, 3] in the world and facing the ray, the place on
+    the part in its own metres [N, 3], and the axis [N] its face turns to most. Misses get infinity."""
+    for i in range(hit.shape[0]):
+        p = hit[i]
+        if p < 0:
+            distance[i] = math.inf
+            continue
+        q = part[p]
+        m = mesh_row[p]
+        b = u[i]
+        c = v[i]
+        a = 1.0 - b - c
+        # The plane of the triangle in double precision: Embree's own distance is good to about 1e-5.
+        e1x = float(triangles[p, 1, 0]) - triangles[p, 0, 0]
+        e1y = float(triangles[p, 1, 1]) - triangles[p, 0, 1]
+        e1z = float(triangles[p, 1, 2]) - triangles[p, 0, 2]
+        e2x = float(triangles[p, 2, 0]) - triangles[p, 0, 0]
+        e2y = float(triangles[p, 2, 1]) - triangles[p, 0, 1]
+        e2z = float(triangles[p, 2, 2]) - triangles[p, 0, 2]
+        gx = e1y * e2z - e1z * e2y
+        gy = e1z * e2x - e1x * e2z
+        gz = e1x * e2y - e1y * e2x
+        g = 1.0 / math.sqrt(gx * gx + gy * gy + gz * gz + 1e-60)
+        gx *= g
+        gy *= g
+        gz *= g
+        facing = gx * directions[i, 0] + gy * directions[i, 1] + gz * directions[i, 2]
+        if abs(facing) > 1e-6:
+            ahead = (
+                gx * (triangles[p, 0, 0] - float(origins[i, 0]))
+                + gy * (triangles[p, 0, 1] - float(origins[i, 1]))
+                + gz * (triangles[p, 0, 2] - float(origins[i, 2]))
+            )
+            exact = ahead / facing
+            if abs(exact - distance[i]) < 1e-3 * distance[i]:
+                distance[i] = exact
+        if facing > 0:
+            gx = -gx
+            gy = -gy
+            gz = -gz
+        # Normal and place in the part's own frame, then the normal to the world.
+        sx = sizes[q, 0]
+        sy = sizes[q, 1]
+        sz = sizes[q, 2]
+        nx = (mesh_normals[m, 0, 0] * a + mesh_normals[m, 1, 0] * b + mesh_normals[m, 2, 0] * c) / sx
+        ny = (mesh_normals[m, 0, 1] * a + mesh_normals[m, 1, 1] * b + mesh_normals[m, 2, 1] * c) / sy
+        nz = (mesh_normals[m, 0, 2] * a + mesh_normals[m, 1, 2] * b + mesh_normals[m, 2, 2] * c) / sz
+        local[i, 0] = (mesh_triangles[m, 0, 0] * a + mesh_triangles[m, 1, 0] * b + mesh_triangles[m, 2, 0] * c) * sx
+        local[i, 1] = (mesh_triangles[m, 0, 1] * a + mesh_triangles[m, 1, 1] * b + mesh_triangles[m, 2, 1] * c) * sy
+        local[i, 2] = (mesh_triangles[m, 0, 2] * a + mesh_triangles[m, 1, 2] * b + mesh_triangles[m, 2, 2] * c) * sz
+        widest = 0
+        if abs(ny) > abs(nx):
+            widest = 1
+        if abs(nz) > max(abs(nx), abs(ny)):
+            widest = 2
+        axis[i] = widest
+        r = rotations[q]
+        wx = r[0, 0] * nx + r[0, 1] * ny + r[0, 2] * nz
+        wy = r[1, 0] * nx + r[1, 1] * ny + r[1, 2] * nz
+        wz = r[2, 0] * nx + r[2, 1] * ny + r[2, 2] * nz
+        w = 1.0 / math.sqrt(wx * wx + wy * wy + wz * wz + 1e-60)
+        if (wx * gx + wy * gy + wz * gz) < 0:
+            w = -w
+        wx *= w
+        wy *= w
+        wz *= w
+        if wx * directions[i, 0] + wy * directions[i, 1] + wz * directions[i, 2] > 0:
+            wx = gx  # a smooth normal that looks away at the outline
+            wy = gy
+            wz = gz
+        normal[i, 0] = wx
+        normal[i, 1] = wy
+        normal[i, 2] = wz
+        flat[i, 0] = gx
+        flat[i, 1] = gy
+        flat[i, 2] = gz
+
+
+@compiled
+def light_rays(
+    hit: Any,
+    points: Any,
+    normal: Any,
+    flat: Any,
+    distance: Any,
+    see_through: Any,
+    light: Any,
+    seed: int,
+    pixel: Any,
+    origins: Any,
+    directions: Any,
+) -> int:
+    """Write a ray towards `light` for every point that it can shine on; returns how many. pixel: whose ray it is."""
+    count = 0
+    for i in range(hit.shape[0]):
+        if hit[i] < 0:
+            continue
+        # A jittered target makes soft shadows, three hashes make it the same every time.
+        h1 = hash3(i, seed, 1) + hash3(i, seed, 4) - 1
+        h2 = hash3(i, seed, 2) + hash3(i, seed, 5) - 1
+        h3 = hash3(i, seed, 3) + hash3(i, seed, 6) - 1
+        lx = light[1] + h1 * light[7]
+        ly = light[2] + h2 * light[7]
+        lz = light[3] + h3 * light[7]
+        if light[0] < 0.5:
+            lx -= points[i, 0]
+            ly -= points[i, 1]
+            lz -= points[i, 2]
+        side = flat[i, 0] * lx + flat[i, 1] * ly + flat[i, 2] * lz
+        if side <= 0 and not see_through[i]:
+            continue
+        away = (2e-4 + 3e-4 * distance[i]) * (1.0 if side > 0 else -1.0)
+        for c in range(3):
+            origins[count, c] = points[i, c] + flat[i, c] * away
+        directions[count, 0] = lx
+        directions[count, 1] = ly
+        directions[count, 2] = lz
+        pixel[count] = i
+        count += 1
+    return count
+
+
+@compiled
+def hemisphere_rays(
+    hit: Any, points: Any, normal: Any, flat: Any, distance: Any, width: int, seed: int, origins: Any, directions: Any
+) -> None:
+    """Two rays for every fourth pixel into the half space over its surface, for ambient occlusion."""
+    rows = hit.shape[0] // width // 2
+    columns = width // 2
+    for y in range(rows):
+        for x in range(columns):
+            i = 2 * y * width + 2 * x
+            for k in range(2):
+                j = (y * columns + x) * 2 + k
+                turn = 6.2832 * hash3(j, seed, 11)
+                h = 2 * hash3(j, seed, 12) - 1
+                flatness = math.sqrt(max(0.0, 1 - h * h))
+                away = 1e-3 + 3e-4 * distance[i]
+                d0 = flatness * math.cos(turn)
+                d1 = flatness * math.sin(turn)
+                if hit[i] < 0:
+                    for c in range(3):
+                        origins[j, c] = 1e9
+                        directions[j, c] = 1.0
+                    continue
+                dx = d0 + flat[i, 0] * 1.05
+                dy = d1 + flat[i, 1] * 1.05
+                dz = h + flat[i, 2] * 1.05
+                length = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
+                directions[j, 0] = dx * length
+                directions[j, 1] = dy * length
+                directions[j, 2] = dz * length
+                for c in range(3):
+                    origins[j, c] = points[i, c] + flat[i, c] * away
+
+
+@compiled
+def shade(
+    hit: Any,
+    points: Any,
+    normal: Any,
+    local: Any,
+    axis: Any,
+    distance: Any,
+    directions: Any,
+    part: Any,
+    materials: Any,
+    rows: Any,
+    photos: Any,
+    pixel_angle: float,
+    lights: Any,
+    lit: Any,
+    openness: Any,
+    ambient: Any,
+    haze: Any,
+    behind: Any,
+    out: Any,
+) -> None:
+    """Linear colour [N, 3] of every ray: pattern, dirt, bumps, lamps, highlights, ambient light, haze.
+
+    lit: [lights, N], 0 in shadow to 1. openness: [N], ambient occlusion. behind: [N, 3], the sky for misses.
+    """
+    for i in range(hit.shape[0]):
+        p = hit[i]
+        if p < 0:
+            for c in range(3):
+                out[i, c] = behind[i, c]
+            continue
+        m = rows[materials[part[p]]]
+        dx = directions[i, 0]
+        dy = directions[i, 1]
+        dz = directions[i, 2]
+        length = 1.0 / math.sqrt(dx * dx + dy * dy + dz * dz)
+        dx *= length
+        dy *= length
+        dz *= length
+        nx = normal[i, 0]
+        ny = normal[i, 1]
+        nz = normal[i, 2]
+        slant = abs(nx * dx + ny * dy + nz * dz)
+        footprint = distance[i] * pixel_angle / max(math.sqrt(slant), 0.12)
+        lx0 = local[i, 0]
+        ly0 = local[i, 1]
+        lz0 = local[i, 2]
+        r, g, b = surface_colour(m, lx0, ly0, lz0, axis[i], footprint, photos)
+        if m[mr.DIRT] > 0:
+            s = m[mr.DIRT_SCALE]
+            keep = 1 - m[mr.DIRT] * fractal(lx0 * s + 7, ly0 * s, lz0 * s, 4, 0.6, footprint * s)
+            r *= keep
+            g *= keep
+            b *= keep
+        if m[mr.BUMP] > 0:
+            s = m[mr.BUMP_SCALE]
+            w = m[mr.BUMP] * max(0.0, 1 - footprint * s) * 2.5
+            if w > 0:
+                x = lx0 * s
+                y = ly0 * s
+                z = lz0 * s
+                here = value_noise(x, y, z)
+                nx += w * (value_noise(x + 0.35, y, z) - here)
+                ny += w * (value_noise(x, y + 0.35, z) - here)
+                nz += w * (value_noise(x, y, z + 0.35) - here)
+                q = 1 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-9)
+                nx *= q
+                ny *= q
+                nz *= q
+        up = 0.5 + 0.5 * nz
+        open_ = openness[i]
+        lr = (ambient[0, 0] * up + ambient[1, 0] * (1 - up)) * open_
+        lg = (ambient[0, 1] * up + ambient[1, 1] * (1 - up)) * open_
+        lb = (ambient[0, 2] * up + ambient[1, 2] * (1 - up)) * open_
+        shine = 0.0
+        for j in range(lights.shape[0]):
+            shown = lit[j, i]
+            if shown <= 0:
+                continue
+            lx = lights[j, 1]
+            ly = lights[j, 2]
+            lz = lights[j, 3]
+            if lights[j, 0] < 0.5:
+                lx -= points[i, 0]
+                ly -= points[i, 1]
+                lz -= points[i, 2]
+                q = lx * lx + ly * ly + lz * lz
+                shown /= q + 0.3
+                q = 1 / math.sqrt(q + 1e-9)
+                lx *= q
+                ly *= q
+                lz *= q
+            cosine = nx * lx + ny * ly + nz * lz
+            if cosine < 0:
+                # Light from behind shines through leaves and cloth, and spreads.
+                through = -cosine * m[mr.TRANSLUCENT] * shown
+                lr += lights[j, 4] * through
+                lg += lights[j, 5] * through
+                lb += lights[j, 6] * through * 0.6
+                continue
+            lr += lights[j, 4] * cosine * shown
+            lg += lights[j, 5] * cosine * shown
+            lb += lights[j, 6] * cosine * shown
+            if m[mr.SPECULAR] > 0:
+                hx = lx - dx
+                hy = ly - dy
+                hz = lz - dz
+                q = (nx * hx + ny * hy + nz * hz) / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-9)
+                if q > 0:
+                    shine += m[mr.SPECULAR] * q ** m[mr.GLOSS] * shown * lights[j, 5]
+        glow = m[mr.EMISSION]
+        r = r * (lr + glow) + shine
+        g = g * (lg + glow) + shine
+        b = b * (lb + glow) + shine
+        if haze[0] > 0:
+            clear = math.exp(-distance[i] * haze[0])
+            r = r * clear + haze[1] * (1 - clear)
+            g = g * clear + haze[2] * (1 - clear)
+            b = b * clear + haze[3] * (1 - clear)
+        out[i, 0] = r
+        out[i, 1] = g
+        out[i, 2] = b
+
+
+@compiled
+def paint_sky(
+    directions: Any, top: Any, horizon: Any, cloud: Any, cover: float, seed: float, sun: Any, glow: Any, out: Any
+) -> None:
+    """Colour of the sky [N, 3] along every direction."""
+    for i in range(directions.shape[0]):
+        x = directions[i, 0]
+        y = directions[i, 1]
+        z = directions[i, 2]
+        length = 1.0 / math.sqrt(x * x + y * y + z * z)
+        x *= length
+        y *= length
+        z *= length
+        high = math.sqrt(max(z, 0.0))
+        clouds = 0.0
+        if cover > 0 and z > 0:
+            q = 1 / (z + 0.12)
+            n = fractal(x * q * 1.3 + seed, y * q * 1.3, seed * 0.7, 6, 0.58, 0.01 / (z + 0.05))
+            clouds = smooth(0.62 - cover * 0.3, 0.85 - cover * 0.3, n) * smooth(0.0, 0.06, z)
+        near = max(0.0, x * sun[0] + y * sun[1] + z * sun[2])
+        near = near**40 * 0.4 + near**6 * 0.12
+        for c in range(3):
+            value = horizon[c] + (top[c] - horizon[c]) * high
+            value += (cloud[c] * (0.75 + 0.25 * high) - value) * clouds
+            out[i, c] = value + glow[c] * near
