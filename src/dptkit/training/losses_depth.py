@@ -79,14 +79,14 @@ def align_scale_shift(
 ) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
     """Scale a and shift b that minimise sum (a p + b - d)^2 over the valid pixels of each image; differentiable.
 
-    a = cov(p, d) / var(p), b = mean(d) - a mean(p), in float64: the normal equations of MiDaS, equation 4, centred,
-    so that a large offset does not ruin them. a may be negative.
+    a = cov(p, d) / var(p), b = mean(d) - a mean(p): the normal equations of MiDaS, equation 4, centred, so that a large
+    offset does not ruin them. a may be negative.
     A constant prediction: a = 0, b = mean(d). No valid pixel: a = b = 0 (as the authors' gist for a singular system).
     """
     _check_shapes(prediction, target, valid)
     p, d = _working(prediction), _working(target)
     scale, mean_p, mean_d, _ = _least_squares(p, d, valid)
-    return scale.to(p.dtype), (mean_d - scale * mean_p).to(p.dtype)
+    return scale, mean_d - scale * mean_p
 
 
 def gradient_matching_loss(
@@ -242,7 +242,7 @@ def _normalise(values: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Te
     The median is selected, not sorted for: a sixth of the time. Image by image, because the batched form also returns
     positions, which CUDA refuses to do deterministically.
     """
-    counted = torch.where(valid | (count == 0), values, torch.nan)
+    counted = torch.where(valid, values, torch.nan)
     median = torch.stack([image.nanmedian() for image in counted])[:, None, None]
     centred = torch.where(valid, values - median, 0)
     deviation = centred.abs().sum(dim=(1, 2), keepdim=True) / count.clamp(min=1)
@@ -263,13 +263,13 @@ def _normalised_residual(p: Tensor, d: Tensor, valid: Tensor, clip: float | None
 
 
 def _least_squares(p: Tensor, d: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scale, mean of p, mean of d, and which images have a scale in both; each [B], the numbers in float64."""
+    """Scale, mean of p, mean of d, and which images have a scale in both; each [B]."""
     count = valid.sum(dim=(1, 2)).clamp(min=1)
 
     def mean(values: Tensor) -> Tensor:
         return torch.where(valid, values, 0).sum(dim=(1, 2)) / count
 
-    x, y = torch.where(valid, p, 0).double(), torch.where(valid, d, 0).double()
+    x, y = torch.where(valid, p, 0), torch.where(valid, d, 0)
     mean_x, mean_y = mean(x), mean(y)
     centred_x, centred_y = x - mean_x[:, None, None], y - mean_y[:, None, None]
     variance = mean(centred_x.square())
@@ -282,8 +282,8 @@ def _least_squares(p: Tensor, d: Tensor, valid: Tensor) -> tuple[Tensor, Tensor,
 def _aligned_residual(p: Tensor, d: Tensor, valid: Tensor, fixed_alignment: bool = False) -> tuple[Tensor, Tensor]:
     """a p + b - d [B, H, W], 0 outside the mask, and the mask, as `_normalised_residual`."""
     alignment = _least_squares(p.detach() if fixed_alignment else p, d, valid)
-    scale, mean_p, mean_d = (value.to(p.dtype)[:, None, None] for value in alignment[:3])
-    mask = valid & alignment[3][:, None, None]
+    scale, mean_p, mean_d, usable = (value[:, None, None] for value in alignment)
+    mask = valid & usable
     p, d = torch.where(mask, p, 0), torch.where(mask, d, 0)
     return torch.where(mask, scale * (p - mean_p) - (d - mean_d), 0), mask
 

@@ -100,9 +100,7 @@ def combine_gradients(
         weights += 1 / len(gradients)
     shares = weights.tolist()
     combined = [
-        sum(
-            (share * g for share, g in zip(shares, parameter, strict=True) if share > 0), torch.zeros_like(parameter[0])
-        )
+        sum((share * g for share, g in zip(shares, parameter, strict=True)), torch.zeros_like(parameter[0]))
         for parameter in zip(*gradients, strict=True)
     ]
     return weights, combined

@@ -159,6 +159,9 @@ def test_anchor_by_hand() -> None:
     assert anchor(100 * sign).item() == pytest.approx(np.log(10) ** 2, rel=1e-6)
     assert anchor(0.05 * sign + 0.05).item() == pytest.approx(0.25, rel=1e-5)
     assert anchor(100 * sign, low=1, high=200).item() == 0
+    # Spread is within images: one around 5 and one around -5 are both flat.
+    apart = torch.cat([0.05 * sign + 5, 0.05 * sign - 5])
+    assert anchor(apart).item() == pytest.approx(0.25, rel=1e-5)
     # Large offset, small spread: root mean square sqrt(100^2 + 0.05^2), spread 0.05.
     both = np.log(10.00000125) ** 2 + 0.25
     assert anchor(0.05 * sign.double() + 100).item() == pytest.approx(both, rel=1e-6)
@@ -447,6 +450,18 @@ def test_constant_maps_have_no_scale(loss: Loss, dtype: torch.dtype, constant: f
         slope = gradient(loss, *case)
         assert (slope[1] == 0).all()
         assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", SCALE_FREE)
+def test_rounding_of_a_large_constant_is_no_structure(loss: Loss) -> None:
+    """Neighbouring floats above 1000 are 6e-5 apart; normalised, that noise would be a full-sized prediction."""
+    p, d, _ = batch(6, (2, 9, 11))
+    valid = torch.ones_like(p, dtype=torch.bool)
+    noise = (1000 + 6e-5 * p.gt(2)).float()
+    assert noise.unique().numel() == 2
+    assert loss(noise, d.float(), valid).item() == 0
+    assert loss(p.float(), noise, valid).item() == 0
+    assert loss((1000 + 0.1 * p).float(), d.float(), valid).item() > 0
 
 
 def test_constant_metric_maps_are_compared_as_any_other() -> None:

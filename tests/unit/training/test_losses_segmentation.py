@@ -37,10 +37,10 @@ def test_auxiliary_head_adds_its_share() -> None:
 
 
 def test_logits_are_resized_with_corners_aligned() -> None:
-    """From width 2 to width 3 the middle is the mean of the two; without aligned corners the outer ones move too."""
-    logits = torch.tensor([[0.0, 0.0], [-2.0, 4.0]])[None, :, None]
-    resized = np.array([-2.0, 1.0, 4.0])
-    labels = torch.ones(1, 1, 3, dtype=torch.uint8)
+    """From width 2 to width 4 in steps of a third; without aligned corners the steps are 1/4, 1/2, 1/4."""
+    logits = torch.tensor([[0.0, 0.0], [-2.0, 7.0]])[None, :, None]
+    resized = np.array([-2.0, 1.0, 4.0, 7.0])
+    labels = torch.ones(1, 1, 4, dtype=torch.uint8)
     assert checked(logits, labels).item() == pytest.approx(np.log1p(np.exp(-resized)).mean(), rel=1e-6)
 
 
