@@ -12,7 +12,8 @@ Common to all:
   images have equally many valid pixels). So sparse images weigh less, and an image without valid pixels does nothing.
 - An image whose prediction or target is constant has no scale. The scale-free losses treat it like one without valid
   pixels: zero loss, zero gradient, not counted.
-- The result for a batch that has nothing to compare is 0 with a zero gradient, never NaN.
+- A batch that has nothing to compare gives 0 with a zero gradient, never NaN. NaN or infinity predicted at a valid
+  pixel makes the loss NaN or infinite, also where large residuals are left out.
 
 "MiDaS" below: Ranftl et al., "Towards Robust Monocular Depth Estimation", TPAMI 2022, section 5.
 """
@@ -228,16 +229,17 @@ def _check_share(name: str, share: float) -> None:
 
 def _root(square: Tensor) -> Tensor:
     """Square root with gradient 0, not infinity, at 0."""
-    positive = square > 0
-    return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
+    zero = square == 0
+    return torch.where(zero, 0, torch.where(zero, 1, square).sqrt())
 
 
 def _has_scale(deviation: Tensor, magnitude: Tensor, dtype: torch.dtype) -> Tensor:
-    return deviation > _SMALLEST_DEVIATION + _SMALLEST_DEVIATION_IN_EPS * torch.finfo(dtype).eps * magnitude
+    """Also where the deviation is NaN, so that a network that diverged is not taken for a constant."""
+    return ~(deviation <= _SMALLEST_DEVIATION + _SMALLEST_DEVIATION_IN_EPS * torch.finfo(dtype).eps * magnitude)
 
 
 def _normalise(values: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """x^ [B, H, W], 0 where not valid, and which images [B, 1, 1] have a scale. values are 0 where not valid.
+    """x^ [B, H, W] and which images [B, 1, 1] have a scale; 0 where not valid, as values are, and without scale.
 
     The median is selected, not sorted for: a sixth of the time. Image by image, because the batched form also returns
     positions, which CUDA refuses to do deterministically.
@@ -246,9 +248,10 @@ def _normalise(values: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Te
     median = torch.stack([image.nanmedian() for image in counted])[:, None, None]
     centred = torch.where(valid, values - median, 0)
     deviation = centred.abs().sum(dim=(1, 2), keepdim=True) / count.clamp(min=1)
+    deviation = torch.where(deviation.isinf(), torch.nan, deviation)
     magnitude = values.detach().abs().sum(dim=(1, 2), keepdim=True) / count.clamp(min=1)
     usable = _has_scale(deviation.detach(), magnitude, values.dtype)
-    return torch.where(usable, centred / torch.where(usable, deviation, 1), 0), usable
+    return centred / torch.where(usable, deviation, torch.inf), usable
 
 
 def _normalised_residual(p: Tensor, d: Tensor, valid: Tensor, clip: float | None) -> tuple[Tensor, Tensor]:
@@ -258,8 +261,8 @@ def _normalised_residual(p: Tensor, d: Tensor, valid: Tensor, clip: float | None
     d, d_usable = _normalise(torch.where(valid, d, 0), valid, count)
     if clip is not None:
         d = d.clamp(-clip, clip)
-    mask = valid & p_usable & d_usable
-    return torch.where(mask, p - d, 0), mask
+    usable = p_usable & d_usable
+    return (p - d) * usable, valid & usable
 
 
 def _least_squares(p: Tensor, d: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -494,6 +494,16 @@ def test_single_row_and_single_pixel(loss: Loss) -> None:
         assert gradient(loss, p, d, valid).isfinite().all()
 
 
+@pytest.mark.parametrize("loss", ALL)
+def test_divergence_is_seen(loss: Loss) -> None:
+    """One bad pixel would be the first to be trimmed, and its deviation neither above nor below any limit."""
+    p, d, valid = batch(0, (3, 9, 11))
+    for bad in (torch.nan, torch.inf):
+        p[0, 0, 0] = bad
+        assert not loss(p, d, valid).isfinite()
+        assert not anchor(p).isfinite()
+
+
 def test_alignment_of_degenerate_images() -> None:
     p = torch.tensor([[[5.0, 5, 5, 5]], [[1, 2, 3, 4]], [[1, 2, 3, 4]], [[1, 2, 3, 4]]])
     d = torch.tensor([[[1.0, 2, 3, 6]], [[7, 7, 7, 7]], [[1, 2, 3, 4]], [[8, 6, 4, 2]]])
