@@ -4,7 +4,21 @@ Needs `pip install 'dptkit[render]'`; nothing of that is imported before the fir
 """
 
 from dptkit.data.procedural.classes import CLASS_IDS, CLASS_NAMES
+from dptkit.data.procedural.dataset import ProceduralDataset
+from dptkit.data.procedural.photos import PhotoTextures
 from dptkit.data.procedural.rendered import RenderedScene
 from dptkit.data.procedural.rendering import KINDS, render_clip, render_scene
+from dptkit.data.procedural.writing import Progress, write_scenes
 
-__all__ = ["CLASS_IDS", "CLASS_NAMES", "KINDS", "RenderedScene", "render_clip", "render_scene"]
+__all__ = [
+    "CLASS_IDS",
+    "CLASS_NAMES",
+    "KINDS",
+    "PhotoTextures",
+    "ProceduralDataset",
+    "Progress",
+    "RenderedScene",
+    "render_clip",
+    "render_scene",
+    "write_scenes",
+]

@@ -7,14 +7,15 @@ from dptkit.data.procedural import meshes
 from dptkit.data.procedural.scene import Frame, Point, Scene
 
 
-def person(scene: Scene, frame: Frame, height: float | None = None) -> None:
-    """Someone standing or walking, face to +y."""
+def person(scene: Scene, frame: Frame, height: float | None = None, *, fine: bool = True) -> None:
+    """Someone standing or walking, face to +y; not `fine` for those far away."""
     draw, thing = scene.draw, scene.thing("person")
     height = draw.between(1.5, 1.9) if height is None else height
     k, wide, stride = height / 1.75, draw.between(0.8, 1.25), draw.between(-0.25, 0.25)
     skin, top = mat.plain(scene, draw.skin()), mat.fabric(scene)
     trousers = mat.fabric(scene) if draw.chance(0.6) else mat.plain(scene, (0.05, 0.07, 0.14))
-    shoes, cushion, ball = mat.plain(scene), meshes.cushion(), meshes.sphere()
+    shoes, ball = mat.plain(scene), _ball(fine)
+    cushion = meshes.cushion() if fine else meshes.sphere(8, 6, 0.45)
 
     def part(mesh: meshes.Mesh, material: int, size: Point, at: Point) -> None:
         scene.part(thing, mesh, material, [s * k for s in size], [c * k for c in at], frame)
@@ -26,7 +27,7 @@ def person(scene: Scene, frame: Frame, height: float | None = None) -> None:
     part(cushion, top, (0.42 * wide, 0.25 * wide, 0.62), (0, 0, 1.17))
     part(ball, trousers, (0.36 * wide, 0.26 * wide, 0.3), (0, 0, 0.93))
     part(meshes.cylinder(), skin, (0.11, 0.11, 0.12), (0, 0, 1.48))
-    _head(scene, thing, frame.at(0, 0.01 * k, 1.62 * k), k, skin)
+    _head(scene, thing, frame.at(0, 0.01 * k, 1.62 * k), k, skin, fine=fine)
     for i in (-1, 1):
         hip, knee, foot = (
             (i * 0.1 * wide, 0.0, 0.9),
@@ -49,9 +50,13 @@ def person(scene: Scene, frame: Frame, height: float | None = None) -> None:
         part(ball, skin, (0.085, 0.085, 0.11), hand)
 
 
-def _head(scene: Scene, thing: int, frame: Frame, k: float, skin: int) -> None:
+def _ball(fine: bool) -> meshes.Mesh:
+    return meshes.sphere(12, 8) if fine else meshes.sphere(8, 5)
+
+
+def _head(scene: Scene, thing: int, frame: Frame, k: float, skin: int, *, fine: bool) -> None:
     """A head about the frame, with face and hair."""
-    draw, ball = scene.draw, meshes.sphere()
+    draw, ball = scene.draw, _ball(fine)
     hair = mat.fur(scene, 0.3)
     dark = mat.plain(scene, (0.03, 0.025, 0.02), specular=0.5)
 
@@ -60,6 +65,8 @@ def _head(scene: Scene, thing: int, frame: Frame, k: float, skin: int) -> None:
 
     part(skin, (0.17, 0.21, 0.25), (0, 0, 0))
     part(hair, (0.19, 0.22, 0.19), (0, -0.025, 0.055))
+    if not fine:
+        return
     part(skin, (0.028, 0.05, 0.05), (0, 0.105, -0.01))
     for i in (-1, 1):
         part(dark, (0.032, 0.02, 0.018), (i * 0.036, 0.094, 0.025))
@@ -84,7 +91,7 @@ def bust(scene: Scene, frame: Frame) -> None:
     if draw.chance(0.5):
         collar = mat.fabric(scene)
         scene.part(thing, meshes.sphere(), collar, (0.22, 0.2, 0.1), (0, 0.02, 0.03), frame)
-    _head(scene, thing, frame.at(0, 0.02, 0.26, draw.normal(0.3)), 1.05, skin)
+    _head(scene, thing, frame.at(0, 0.02, 0.26, draw.normal(0.3)), 1.05, skin, fine=True)
 
 
 def animal(scene: Scene, frame: Frame, scale: float | None = None) -> None:

@@ -375,6 +375,9 @@ def foliage(scene: Scene) -> int:
         p=(0.6, 0, 0),
         translucent=draw.between(0.3, 0.8),
         dirt=0.3,
+        dirt_scale=6,
+        bump=0.5,
+        bump_scale=9,
         specular=draw.pick(0, 0, 0.08),
     )
 

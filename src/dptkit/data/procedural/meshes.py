@@ -6,8 +6,9 @@ Meshes fill the unit cube about the origin unless told otherwise; z is up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,24 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """triangles, normals: float32 [n, 3, 3]; normals need not have unit length, but point outwards."""
+    """triangles, normals: float32 [n, 3, 3]; normals need not have unit length, but point outwards.
+
+    vertices float32 [v, 3] and faces int32 [n, 3] say the same as `triangles`, with every corner once: Embree takes
+    its time for each number.
+    """
 
     triangles: npt.NDArray[np.float32]
     normals: npt.NDArray[np.float32]
+    vertices: npt.NDArray[np.float32] = field(init=False)
+    faces: npt.NDArray[np.int32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        corners = self.triangles.reshape(-1, 3) + np.float32(0)  # no negative zeros
+        bits = np.ascontiguousarray(corners).view(np.uint32).astype(np.uint64)
+        keys = (bits * np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)).sum(1)
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        object.__setattr__(self, "vertices", corners[first])
+        object.__setattr__(self, "faces", inverse.reshape(-1, 3).astype(np.int32))
 
 
 def flat_mesh(triangles: npt.ArrayLike, centre: Sequence[float] | None = None) -> Mesh:
@@ -62,7 +77,7 @@ def box() -> Mesh:
 
 
 @cache
-def sphere(around: int = 20, up: int = 12, roundness: float = 1.0) -> Mesh:
+def sphere(around: int = 16, up: int = 10, roundness: float = 1.0) -> Mesh:
     """A ball of diameter 1; with `roundness` below 1 a cushion, and near 0 a box with rounded edges."""
     u, v = np.meshgrid(np.linspace(0, 2 * np.pi, around + 1), np.linspace(-np.pi / 2, np.pi / 2, up + 1))
 
@@ -74,11 +89,11 @@ def sphere(around: int = 20, up: int = 12, roundness: float = 1.0) -> Mesh:
 
 
 def rounded_box() -> Mesh:
-    return sphere(20, 12, 0.25)
+    return sphere(16, 10, 0.25)
 
 
 def cushion() -> Mesh:
-    return sphere(20, 12, 0.45)
+    return sphere(14, 9, 0.45)
 
 
 def coarse_sphere() -> Mesh:
@@ -86,7 +101,7 @@ def coarse_sphere() -> Mesh:
 
 
 @cache
-def lathe(profile: tuple[tuple[float, float], ...], around: int = 16) -> Mesh:
+def lathe(profile: tuple[tuple[float, float], ...], around: int = 14) -> Mesh:
     """The (radius, height) profile turned about z, from bottom to top on the outside. Sharp corners stay sharp."""
     angles = np.linspace(0, 2 * np.pi, around + 1)
     triangles, normals = [], []
@@ -116,7 +131,7 @@ def cone() -> Mesh:
 
 def tube(taper: float = 1.0) -> Mesh:
     """An open thin cylinder, its upper end `taper` as wide."""
-    return lathe(((0.5, -0.5), (0.5 * round(taper, 1), 0.5)), 7)
+    return lathe(((0.5, -0.5), (0.5 * round(taper, 1), 0.5)), 6)
 
 
 @cache

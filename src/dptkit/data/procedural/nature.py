@@ -63,7 +63,7 @@ def landscape(scene: Scene) -> Iterator[Camera]:
             mesh = meshes.cushion() if draw.chance(0.5) else meshes.coarse_sphere()
             scene.part(scene.thing("rock"), mesh, mat.stone(scene), size, (0, 0, size[2] * 0.2), at)
         elif k < 0.93:
-            figures.person(scene, at)
+            figures.person(scene, at, fine=far < 8)
         else:
             figures.animal(scene, at)
     if draw.chance(0.3):
@@ -81,7 +81,7 @@ def landscape(scene: Scene) -> Iterator[Camera]:
     if subject < 0.3:
         at, _ = spot(1.8, 5, 0.2)
         figures.person(scene, at)
-        scene.blur = draw.between(0, 3)
+        scene.blur = draw.between(-1, 1.5)
     elif subject < 0.42:
         at, _ = spot(1.8, 5, 0.2)
         figures.animal(scene, at)
@@ -96,7 +96,7 @@ def _terrain(scene: Scene, hills: float, mountains: float) -> Callable[[float, f
     """Add the ground, 4 km around, finer near the camera; returns its height at a point."""
     seed = scene.draw.between(0, 100)
     rings = np.concatenate([[0.0], np.geomspace(0.4, 4000, 60)])
-    angles = np.linspace(0, 2 * np.pi, 81)
+    angles = np.linspace(-np.pi, np.pi, 81)  # the seam lies behind the camera
     x, y = rings[:, None] * np.sin(angles), rings[:, None] * np.cos(angles)
     z = np.empty(x.size)
     terrain_heights(x.ravel(), y.ravel(), seed, hills, mountains, z)
@@ -138,12 +138,20 @@ def foliage(scene: Scene) -> Iterator[Camera]:
     leaves = [mat.foliage(scene) for _ in range(3)]
     bark = mat.bark(scene, 30)
     spread = draw.between(0.5, 1.4)
-    for _ in range(draw.count(4, 12)):
+    if draw.chance(0.65):  # a thicket behind, so that little sky shows
+        far = draw.between(2, 5)
+        for _ in range(draw.count(8, 16)):
+            at = ORIGIN.at(draw.between(-0.9, 0.9) * far, far + draw.between(-0.5, 1.5), draw.between(-0.6, 0.7) * far)
+            radius = far * draw.between(0.2, 0.45)
+            scene.part(scene.thing("plant"), meshes.coarse_sphere(), draw.pick(*leaves), (radius,) * 3, frame=at)
+            around = scene.thing("plant")
+            vegetation.crown(scene, around, draw.pick(*leaves), at, (0, 0, 0), (radius,) * 3, 250, hollow=0.3)
+    for _ in range(draw.count(5, 14)):
         middle = np.array([draw.normal(spread), draw.between(0.8, 4), draw.normal(0.7)])
         along = np.array([draw.normal() for _ in range(3)]) * 0.6
         _twig(scene, middle, along, draw.pick(*leaves), bark)
-    if draw.chance(0.5):
-        scene.blur = draw.between(0.3, 4)
+    if draw.chance(0.4):
+        scene.blur = draw.between(0.3, 2.5)
     fov = math.radians(draw.between(35, 70))
     while True:
         yield Camera.looking((0, 0, 0), heading(draw.normal(0.2), draw.normal(0.2) + 0.05), fov, draw.normal(0.1))
@@ -158,7 +166,7 @@ def _twig(scene: Scene, middle: Floats, along: Floats, leaf: int, bark: int) -> 
         radius = draw.between(0.15, 0.5)
         crown = scene.thing("plant")
         vegetation.crown(
-            scene, crown, leaf, ORIGIN, (at[0], at[1], at[2]), (radius,) * 3, draw.pick(12, 30, 60, 120), hollow=0
+            scene, crown, leaf, ORIGIN, (at[0], at[1], at[2]), (radius,) * 3, draw.pick(30, 60, 120, 250), hollow=0
         )
         if draw.chance(0.4):
             skin = mat.add(scene, mr.NOISE, draw.pick((0.7, 0.1, 0.08), (0.8, 0.5, 0.1), draw.green()), scale=12,

@@ -5,15 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from dptkit.data.procedural import material_rows as mr
 from dptkit.data.procedural.compiled import compiled
 from dptkit.data.procedural.noise import fractal, hash3, pulse, smooth, value_noise
 
-PHOTO_SIDE = 128
-"""Side of a photo crop in pixels; its halved versions follow it, down to 4."""
-PHOTO_LEVELS = 6
 RGB = tuple[float, float, float]
 
 
@@ -226,7 +221,3 @@ def surface_colour(m: Any, px: float, py: float, pz: float, axis: int, footprint
     g = m[2] + (m[5] - m[2]) * k
     b = m[3] + (m[6] - m[3]) * k
     return r + (m[7] - r) * k2, g + (m[8] - g) * k2, b + (m[9] - b) * k2
-
-
-NO_PHOTOS = np.zeros((1, sum((PHOTO_SIDE >> level) ** 2 for level in range(PHOTO_LEVELS)), 3), np.float32)
-"""What the kernels take where a scene has no photos."""

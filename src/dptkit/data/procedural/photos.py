@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.data.procedural.draw import Draw
-from dptkit.data.procedural.patterns import NO_PHOTOS, PHOTO_LEVELS, PHOTO_SIDE
 from dptkit.errors import DataError
 
+PHOTO_SIDE = 128
+"""Side of a crop in pixels, as `patterns.photo_colour` reads it; its halved versions follow it, down to 4."""
+PHOTO_LEVELS = 6
 SLOTS = 8
 """Crops per scene."""
 _LONGEST = 640
@@ -70,6 +72,8 @@ def _crop(image: npt.NDArray[np.uint8], draw: Draw) -> npt.NDArray[np.float32]:
     return np.concatenate([level.reshape(-1, 3) for level in levels])
 
 
+NO_PHOTOS = np.zeros((1, sum((PHOTO_SIDE >> level) ** 2 for level in range(PHOTO_LEVELS)), 3), np.float32)
+"""What the kernels take where a scene has no photos."""
 _TO_LINEAR = ((np.arange(256) / 255) ** 2.2).astype(np.float32)
 
 

@@ -39,7 +39,7 @@ class Stage:
     def __init__(self, scene: Scene, photos: Floats32) -> None:
         self.scene = scene
         self.geometry: Geometry = scene.geometry()
-        self.tracer = Tracer(self.geometry.triangles)
+        self.tracer = Tracer(self.geometry.vertices, self.geometry.faces)
         self._rows = np.array(scene.material_rows, np.float32)
         self._photos = photos
         self._lights = np.array([_light_row(light) for light in scene.lights], np.float64).reshape(-1, 8)
@@ -59,7 +59,7 @@ class Stage:
         normal, flat, local = (np.zeros((n, 3), np.float32) for _ in range(3))
         axis = np.zeros(n, np.int32)
         shading.find_surfaces(
-            hits.triangle, hits.u, hits.v, origins, directions, geometry.triangles, geometry.part, geometry.mesh_row,
+            hits.triangle, hits.u, hits.v, origins, directions, geometry.vertices, geometry.faces, geometry.part, geometry.mesh_row,
             geometry.mesh_triangles, geometry.normals, geometry.rotations, geometry.sizes, hits.distance, normal, flat,
             local, axis,
         )  # fmt: skip
@@ -99,7 +99,9 @@ class Stage:
         origins[:] = camera.position
         seen = self.surfaces(origins, directions)
         angle = 1 / camera.intrinsics(size)[0]
-        light = self._radiance(seen, directions, angle, self._shadows(seen, seed), self._openness(seen, size, seed))
+        light = self._radiance(
+            seen, directions, angle, self._shadows(seen, size[1], seed), self._openness(seen, size, seed)
+        )
         self._reflect(light, seen, directions, 2 * angle)
         return light, seen
 
@@ -108,7 +110,7 @@ class Stage:
         values: Floats32 = self._rows[self.geometry.materials[self.geometry.part[triangle]], column]
         return values
 
-    def _shadows(self, seen: Surfaces, seed: int) -> Floats32:
+    def _shadows(self, seen: Surfaces, width: int, seed: int) -> Floats32:
         """Share of each lamp that reaches each point, [lights, N]."""
         n = len(seen.triangle)
         lit = np.zeros((len(self._lights), n), np.float32)
@@ -124,7 +126,8 @@ class Stage:
             open_ = (~self.tracer.blocked(origins[:count], directions[:count], reach)).astype(np.float32)
             lit[k, pixel[:count]] = open_
             if row[7] > 0.01:  # one ray a pixel: the mean of neighbours stands for many
-                lit[k] = _blur_within(lit[k].reshape(size), seen, 2 if row[7] < 0.1 else 3)
+                sharp = lit[k].copy()
+                shading.blur_shadows(sharp, seen.triangle, self.geometry.part, width, 2 if row[7] < 0.1 else 3, lit[k])
         return lit
 
     def _openness(self, seen: Surfaces, size: tuple[int, int], seed: int) -> Floats32:

@@ -78,7 +78,7 @@ def _staged(
     from dptkit.data.procedural.kinds import TABLE
     from dptkit.data.procedural.sensor import draw_sensor
 
-    _check(seed, size, kind)
+    check_request(seed, size, kind)
     if kind is None:
         kind = Draw(seed, 0).weighted({name: entry.share for name, entry in TABLE.items()})
     for attempt in itertools.count():
@@ -94,7 +94,8 @@ def _staged(
     raise AssertionError("unreachable")
 
 
-def _check(seed: int, size: tuple[int, int], kind: str | None) -> None:
+def check_request(seed: int, size: tuple[int, int], kind: str | None) -> None:
+    """Raise DataError for a seed, a size or a kind that cannot be rendered."""
     if seed < 0:
         raise DataError(f"a seed must be 0 or more, not {seed}")
     if len(size) != 2 or min(size) < _SMALLEST:

@@ -86,14 +86,15 @@ class Sky:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """A scene as arrays: P parts, T triangles.
+    """A scene as arrays: P parts, T triangles, V vertices.
 
-    triangles: float32 [T, 3, 3], world. part: int32 [T]. mesh_row: int32 [T], row in `mesh_triangles`, `normals`.
+    vertices: float32 [V, 3], world. faces: int32 [T, 3], rows of `vertices`. part: int32 [T]. mesh_row: int32 [T], row in `mesh_triangles`, `normals`.
     rotations [P, 3, 3], places [P, 3], sizes [P, 3]: mesh to world is rotation @ (size * point) + place.
     materials: int32 [P], rows of `Scene.material_rows`. things: int32 [P]. thing_class: uint8 [things].
     """
 
-    triangles: npt.NDArray[np.float32]
+    vertices: npt.NDArray[np.float32]
+    faces: npt.NDArray[np.int32]
     part: npt.NDArray[np.int32]
     mesh_row: npt.NDArray[np.int32]
     mesh_triangles: npt.NDArray[np.float32]
@@ -190,30 +191,26 @@ class Scene:
             raise ValueError("a scene needs at least one part")
         rows = np.array(self._parts)
         used = [mesh for _, mesh in self._meshes.values()]
-        counts = np.array([len(mesh.triangles) for mesh in used])
-        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        mesh_triangles = np.concatenate([mesh.triangles for mesh in used])
-        total = int(counts[rows[:, 0].astype(np.int64)].sum())
-        triangles = np.empty((total, 3, 3), np.float32)
+        vertex_starts = np.cumsum([0] + [len(mesh.vertices) for mesh in used])
+        face_starts = np.cumsum([0] + [len(mesh.faces) for mesh in used])
+        which = rows[:, 0].astype(np.int64)
+        total = int(np.diff(face_starts)[which].sum())
+        vertices = np.empty((int(np.diff(vertex_starts)[which].sum()), 3), np.float32)
+        faces = np.empty((total, 3), np.int32)
         part, mesh_row = np.empty(total, np.int32), np.empty(total, np.int32)
         rotations, places = np.empty((len(rows), 3, 3)), np.empty((len(rows), 3))
+        mesh_vertices = np.concatenate([mesh.vertices for mesh in used])
+        mesh_faces = np.concatenate([mesh.faces for mesh in used])
         place_parts(
-            rows,
-            np.array(self._rotations),
-            starts,
-            counts,
-            mesh_triangles,
-            triangles,
-            part,
-            mesh_row,
-            rotations,
-            places,
-        )
+            rows, np.array(self._rotations), vertex_starts, face_starts, mesh_vertices, mesh_faces, vertices, faces,
+            part, mesh_row, rotations, places,
+        )  # fmt: skip
         return Geometry(
-            triangles=triangles,
+            vertices=vertices,
+            faces=faces,
             part=part,
             mesh_row=mesh_row,
-            mesh_triangles=mesh_triangles,
+            mesh_triangles=np.concatenate([mesh.triangles for mesh in used]),
             normals=np.concatenate([mesh.normals for mesh in used]),
             rotations=rotations,
             places=places,

@@ -46,7 +46,7 @@ class Sensor:
 def draw_sensor(draw: Draw, blur: float) -> Sensor:
     """`blur`: strength of the lens blur that the scene asks for."""
     return Sensor(
-        exposure=draw.between(0.35, 1.0),
+        exposure=draw.between(0.3, 0.9),
         brightness=None,
         quantile=draw.between(0.75, 0.98),
         cast=(1 + draw.normal(0.07), 1 + draw.normal(0.05), 1 + draw.normal(0.07)),

@@ -22,7 +22,8 @@ def find_surfaces(
     v: Any,
     origins: Any,
     directions: Any,
-    triangles: Any,
+    vertices: Any,
+    faces: Any,
     part: Any,
     mesh_row: Any,
     mesh_triangles: Any,
@@ -47,13 +48,16 @@ def find_surfaces(
         b = u[i]
         c = v[i]
         a = 1.0 - b - c
+        v0 = vertices[faces[p, 0]]
+        v1 = vertices[faces[p, 1]]
+        v2 = vertices[faces[p, 2]]
         # The plane of the triangle in double precision: Embree's own distance is good to about 1e-5.
-        e1x = float(triangles[p, 1, 0]) - triangles[p, 0, 0]
-        e1y = float(triangles[p, 1, 1]) - triangles[p, 0, 1]
-        e1z = float(triangles[p, 1, 2]) - triangles[p, 0, 2]
-        e2x = float(triangles[p, 2, 0]) - triangles[p, 0, 0]
-        e2y = float(triangles[p, 2, 1]) - triangles[p, 0, 1]
-        e2z = float(triangles[p, 2, 2]) - triangles[p, 0, 2]
+        e1x = float(v1[0]) - v0[0]
+        e1y = float(v1[1]) - v0[1]
+        e1z = float(v1[2]) - v0[2]
+        e2x = float(v2[0]) - v0[0]
+        e2y = float(v2[1]) - v0[1]
+        e2z = float(v2[2]) - v0[2]
         gx = e1y * e2z - e1z * e2y
         gy = e1z * e2x - e1x * e2z
         gz = e1x * e2y - e1y * e2x
@@ -64,9 +68,9 @@ def find_surfaces(
         facing = gx * directions[i, 0] + gy * directions[i, 1] + gz * directions[i, 2]
         if abs(facing) > 1e-6:
             ahead = (
-                gx * (triangles[p, 0, 0] - float(origins[i, 0]))
-                + gy * (triangles[p, 0, 1] - float(origins[i, 1]))
-                + gz * (triangles[p, 0, 2] - float(origins[i, 2]))
+                gx * (v0[0] - float(origins[i, 0]))
+                + gy * (v0[1] - float(origins[i, 1]))
+                + gz * (v0[2] - float(origins[i, 2]))
             )
             exact = ahead / facing
             if abs(exact - distance[i]) < 1e-3 * distance[i]:
@@ -341,3 +345,34 @@ def paint_sky(
             value = horizon[c] + (top[c] - horizon[c]) * high
             value += (cloud[c] * (0.75 + 0.25 * high) - value) * clouds
             out[i, c] = value + glow[c] * near
+
+
+@compiled
+def blur_shadows(lit: Any, hit: Any, part: Any, width: int, reach: int, out: Any) -> None:
+    """The mean of `lit` [N] over the neighbours, up to `reach` pixels off, that see the same part."""
+    rows = hit.shape[0] // width
+    for y in range(rows):
+        for x in range(width):
+            i = y * width + x
+            out[i] = lit[i]
+            if hit[i] < 0:
+                continue
+            own = part[hit[i]]
+            total = 0.0
+            count = 0
+            step = 1
+            if x >= reach and y >= reach and x < width - reach and y < rows - reach:
+                far = reach * width
+                five = (
+                    lit[i - far - reach] + lit[i - far + reach] + lit[i + far - reach] + lit[i + far + reach] + lit[i]
+                )
+                if five == 0.0 or five == 5.0:
+                    step = reach  # all alike, most likely: look at a few
+            for b in range(max(y - reach, 0), min(y + reach + 1, rows), step):
+                for a in range(max(x - reach, 0), min(x + reach + 1, width), step):
+                    j = b * width + a
+                    if hit[j] >= 0 and part[hit[j]] == own:
+                        total += lit[j]
+                        count += 1
+            if count:
+                out[i] = total / count

@@ -51,7 +51,7 @@ def street(scene: Scene) -> Iterator[Camera]:
             vehicles.car(scene, at)
     for _ in range(draw.pick(0, 0, 1, 3)):
         at = ORIGIN.at(draw.between(-1, 1) * plan.half, draw.between(3, 25), 0, draw.angle())
-        figures.person(scene, at)
+        figures.person(scene, at, fine=at.y < 8)
     _background(scene, plan)
     driving = draw.chance(0.6)
     fov = math.radians(draw.between(75, 100) if draw.chance(0.3) else draw.between(45, 75))
@@ -151,7 +151,7 @@ def _pavement_things(scene: Scene, plan: _Plan, side: int) -> None:
         at = ORIGIN.at(
             side * (plan.half + draw.between(0.3, 1) * plan.pavement), draw.between(2.5, 40), _KERB, draw.angle()
         )
-        figures.person(scene, at)
+        figures.person(scene, at, fine=at.y < 8)
     if draw.chance(0.25):
         at = ORIGIN.at(side * (plan.half + plan.pavement * 0.8), draw.between(3, 14), _KERB, draw.pick(0, math.pi / 2))
         vehicles.bicycle(scene, at)

@@ -24,16 +24,16 @@ class Hits:
 
 
 class Tracer:
-    """Answers for triangles float32 [T, 3, 3]. Origins and directions: float32 [N, 3]; distances count in lengths
+    """Answers for vertices float32 [V, 3] and faces int32 [T, 3]. Origins and directions: float32 [N, 3]; distances count in lengths
     of the direction given. Raises DataError where embreex is missing."""
 
-    def __init__(self, triangles: npt.NDArray[np.float32]) -> None:
+    def __init__(self, vertices: npt.NDArray[np.float32], faces: npt.NDArray[np.int32]) -> None:
         require_renderer()
         from embreex import rtcore_scene
         from embreex.mesh_construction import TriangleMesh
 
         self._scene: Any = rtcore_scene.EmbreeScene()
-        self._mesh = TriangleMesh(self._scene, triangles)
+        self._mesh = TriangleMesh(self._scene, vertices, faces)
 
     def hits(self, origins: Rays, directions: Rays) -> Hits:
         found = self._scene.run(origins, directions, output=True)

@@ -46,7 +46,7 @@ def tree(scene: Scene, frame: Frame, height: float, leaves: int = 250) -> None:
                       height * draw.between(0.55, 0.8))  # fmt: skip
             r = height * draw.between(0.13, 0.26)
             scene.rod(thing, trunk, (0, 0, fork), centre, height * 0.012, frame, height * 0.006)
-            scene.part(thing, meshes.coarse_sphere(), leaf, (r * 1.2, r * 1.2, r), centre, frame)
+            scene.part(thing, meshes.coarse_sphere(), leaf, (r * 1.1, r * 1.1, r * 0.9), centre, frame)
             crown(scene, thing, leaf, frame, centre, (r, r, r * 0.85), leaves)
         return
     scene.rod(thing, trunk, (0, 0, 0), (0, 0, height * 0.9), height * 0.02, frame, height * 0.008)
@@ -59,7 +59,7 @@ def tree(scene: Scene, frame: Frame, height: float, leaves: int = 250) -> None:
 def bush(scene: Scene, frame: Frame, radius: float, leaves: int = 250) -> None:
     thing, leaf = scene.thing("plant"), mat.foliage(scene)
     middle = (0, 0, radius * 0.55)
-    scene.part(thing, meshes.coarse_sphere(), leaf, (radius * 1.5, radius * 1.5, radius * 1.3), middle, frame)
+    scene.part(thing, meshes.coarse_sphere(), leaf, (radius * 1.15, radius * 1.15, radius), middle, frame)
     crown(scene, thing, leaf, frame, middle, (radius, radius, radius * 0.8), leaves)
 
 

@@ -17,15 +17,16 @@ _CABINS = (
     ((-0.485, 0.59), (-0.47, 0.96), (0.0, 1.0), (0.2, 0.97), (0.38, 0.57)),  # van
 )
 _SILL = 0.6
+_DISC = ((0.0, -0.5), (0.5, -0.5), (0.5, 0.5), (0.0, 0.5))
 
 
 def _wheel(scene: Scene, thing: int, frame: Frame, x: float, y: float, diameter: float, width: float) -> None:
     tyre, rim = mat.plain(scene, mat.BLACK), mat.metal(scene)
     sideways = tilt_y(math.pi / 2)
     centre = (x, y, diameter / 2)
-    scene.part(thing, meshes.cylinder(), tyre, (diameter, diameter, width), centre, frame, sideways)
+    scene.part(thing, meshes.lathe(_DISC, 12), tyre, (diameter, diameter, width), centre, frame, sideways)
     size = (diameter * 0.6, diameter * 0.6, width + 0.02)
-    scene.part(thing, meshes.cylinder(), rim, size, centre, frame, sideways)
+    scene.part(thing, meshes.lathe(_DISC, 8), rim, size, centre, frame, sideways)
 
 
 def car(scene: Scene, frame: Frame) -> None:
