@@ -5,6 +5,7 @@ from __future__ import annotations
 from dptkit.data.procedural import material_rows as mr
 from dptkit.data.procedural import materials as mat
 from dptkit.data.procedural import meshes
+from dptkit.data.procedural import nature_materials as natural
 from dptkit.data.procedural.draw import Colour, scaled
 from dptkit.data.procedural.scene import Frame, Scene
 
@@ -88,7 +89,7 @@ def sign(scene: Scene, frame: Frame, height: float) -> None:
 
 def wires(scene: Scene, frame: Frame, span: float, spans: int, height: float) -> None:
     """Poles along +y with sagging cables between them."""
-    thing, wood, black = scene.thing("pole"), mat.bark(scene), mat.plain(scene, mat.BLACK)
+    thing, wood, black = scene.thing("pole"), natural.bark(scene), mat.plain(scene, mat.BLACK)
     for k in range(spans + 1):
         scene.rod(thing, wood, (0, k * span, 0), (0, k * span, height + 0.5), 0.12, frame, 0.09)
         scene.box(thing, wood, (1.6, 0.12, 0.12), (0, k * span, height), frame)

@@ -32,7 +32,9 @@ class Camera:
     roll: float = 0.0
 
     @staticmethod
-    def looking(position: Sequence[float], forward: Sequence[float] | Floats, fov: float, roll: float = 0) -> Camera:
+    def looking(
+        position: Sequence[float] | Floats, forward: Sequence[float] | Floats, fov: float, roll: float = 0
+    ) -> Camera:
         return Camera(np.array(position, float), np.array(forward, float), fov, roll)
 
     def axes(self) -> Floats:

@@ -7,7 +7,7 @@ Kernels run in one thread, so the same input gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from dptkit.errors import DataError
 
@@ -20,7 +20,8 @@ def compiled(kernel: F) -> F:
         from numba import njit
     except ImportError:
         return kernel
-    return njit(cache=True, fastmath=True)(kernel)  # type: ignore[no-any-return, unused-ignore]
+    quick: F = cast(F, njit(cache=True, fastmath=True)(kernel))
+    return quick
 
 
 def require_renderer() -> None:

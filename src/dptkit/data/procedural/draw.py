@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -35,7 +36,7 @@ class Draw:
     def pick(self, *options: T) -> T:
         return options[int(self.unit() * len(options))]
 
-    def weighted(self, options: dict[T, float]) -> T:
+    def weighted(self, options: Mapping[T, float]) -> T:
         """A key, with probability in proportion to its value."""
         left = self.unit() * sum(options.values())
         for option, weight in options.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dptkit.data.procedural import materials as mat
 from dptkit.data.procedural import meshes
+from dptkit.data.procedural import nature_materials as natural
 from dptkit.data.procedural.scene import Frame, Point, Scene
 
 
@@ -57,7 +58,7 @@ def _ball(fine: bool) -> meshes.Mesh:
 def _head(scene: Scene, thing: int, frame: Frame, k: float, skin: int, *, fine: bool) -> None:
     """A head about the frame, with face and hair."""
     draw, ball = scene.draw, _ball(fine)
-    hair = mat.fur(scene, 0.3)
+    hair = natural.fur(scene, 0.3)
     dark = mat.plain(scene, (0.03, 0.025, 0.02), specular=0.5)
 
     def part(material: int, size: Point, at: Point) -> None:
@@ -98,7 +99,7 @@ def animal(scene: Scene, frame: Frame, scale: float | None = None) -> None:
     """Something on four legs, head to +y."""
     draw, thing = scene.draw, scene.thing("animal")
     s = draw.between(0.3, 1.3) if scale is None else scale
-    coat = mat.fur(scene, s)
+    coat = natural.fur(scene, s)
     dark = mat.plain(scene, (0.02, 0.02, 0.02), specular=0.6)
     leg, neck, stout = draw.between(0.3, 0.6), draw.between(0.05, 0.4), draw.between(0.8, 1.3)
     ball = meshes.sphere()

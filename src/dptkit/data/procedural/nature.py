@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dptkit.data.procedural import buildings, figures, meshes, vegetation
 from dptkit.data.procedural import material_rows as mr
 from dptkit.data.procedural import materials as mat
+from dptkit.data.procedural import nature_materials as natural
 from dptkit.data.procedural.camera import Camera, heading
 from dptkit.data.procedural.compiled import compiled
 from dptkit.data.procedural.daylight import daylight
@@ -41,7 +42,7 @@ def landscape(scene: Scene) -> Iterator[Camera]:
     height = _terrain(scene, hills, draw.between(100, 900) if draw.chance(0.55) else draw.between(0, 40))
     if draw.chance(0.18):
         level = -draw.between(0.4, 1 + hills * 0.4)
-        scene.box(scene.thing("water"), mat.water(scene), (6000, 6000, 0.02), (0, 0, level))
+        scene.box(scene.thing("water"), natural.water(scene), (6000, 6000, 0.02), (0, 0, level))
 
     def spot(nearest: float, farthest: float, spread: float = 0.9) -> tuple[Frame, float]:
         """A frame on the ground ahead, and its distance."""
@@ -61,7 +62,7 @@ def landscape(scene: Scene) -> Iterator[Camera]:
         elif k < 0.8:
             size = [draw.between(0.2, 1.8) for _ in range(3)]
             mesh = meshes.cushion() if draw.chance(0.5) else meshes.coarse_sphere()
-            scene.part(scene.thing("rock"), mesh, mat.stone(scene), size, (0, 0, size[2] * 0.2), at)
+            scene.part(scene.thing("rock"), mesh, natural.stone(scene), size, (0, 0, size[2] * 0.2), at)
         elif k < 0.93:
             figures.person(scene, at, fine=far < 8)
         else:
@@ -109,7 +110,7 @@ def _terrain(scene: Scene, hills: float, mountains: float) -> Callable[[float, f
     )
     kept = area > 1e-9
     normals[np.linalg.norm(normals, axis=-1) < 0.5] = (0, 0, 1)
-    scene.part(scene.thing("terrain"), meshes.Mesh(mesh.triangles[kept], normals[kept]), mat.ground(scene))
+    scene.part(scene.thing("terrain"), meshes.Mesh(mesh.triangles[kept], normals[kept]), natural.ground(scene))
     one = np.empty(1)
 
     def height(px: float, py: float) -> float:
@@ -135,8 +136,8 @@ def foliage(scene: Scene) -> Iterator[Camera]:
     for _ in range(draw.count(0, 3)):
         at = ORIGIN.at(draw.between(-3, 3), draw.between(3, 6), _GROUND)
         vegetation.bush(scene, at, draw.between(0.8, 1.8))
-    leaves = [mat.foliage(scene) for _ in range(3)]
-    bark = mat.bark(scene, 30)
+    leaves = [natural.foliage(scene) for _ in range(3)]
+    bark = natural.bark(scene, 30)
     spread = draw.between(0.5, 1.4)
     if draw.chance(0.65):  # a thicket behind, so that little sky shows
         far = draw.between(2, 5)

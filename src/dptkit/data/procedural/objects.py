@@ -39,6 +39,9 @@ _VASES = (
     ((0, 0), (0.3, 0), (0.5, 0.4), (0.4, 0.7), (0.2, 0.85), (0.28, 1), (0.24, 1), (0.15, 0.85), (0, 0.8)),
     ((0, 0), (0.4, 0), (0.45, 0.3), (0.3, 0.6), (0.45, 1), (0.41, 1), (0.26, 0.6), (0, 0.5)),
 )
+_SOLIDS: tuple[Callable[[], meshes.Mesh], ...] = (
+    meshes.box, meshes.cylinder, meshes.rounded_box, meshes.sphere, meshes.cone, meshes.cushion,
+)  # fmt: skip
 _SHADE = ((0.5, 0), (0.28, 1))
 
 
@@ -118,7 +121,7 @@ def tumbled(scene: Scene, frame: Frame, scale: float = 1.0) -> None:
     """A solid lying as it fell, its lowest point on the surface."""
     draw = scene.draw
     size = [draw.between(0.04, 0.2) * scale for _ in range(3)]
-    mesh = draw.pick(meshes.box, meshes.sphere, meshes.cylinder, meshes.rounded_box, meshes.cone, meshes.cushion)()
+    mesh = draw.pick(*_SOLIDS)()
     turn = draw.rotation()
     lowest = float((mesh.triangles.reshape(-1, 3) * np.array(size) @ turn[2]).min())
     scene.part(scene.thing("object"), mesh, mat.anything(scene, 0.15), size, (0, 0, -lowest - 0.002), frame, turn)
@@ -131,7 +134,7 @@ def gadget(scene: Scene, frame: Frame, scale: float = 1.0) -> None:
     z = 0.0
     for _ in range(draw.count(2, 6)):
         size = [draw.between(0.02, 0.12) * scale for _ in range(3)]
-        mesh = draw.pick(meshes.box, meshes.cylinder, meshes.rounded_box, meshes.sphere)()
+        mesh = draw.pick(*_SOLIDS[:4])()
         centre = (draw.between(-0.04, 0.04) * scale, draw.between(-0.04, 0.04) * scale, z + size[2] / 2)
         part = body if draw.chance(0.6) else mat.plain(scene, specular=0.3)
         scene.part(thing, mesh, part, size, centre, frame.at(turn=draw.angle()))

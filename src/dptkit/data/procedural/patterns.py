@@ -59,8 +59,8 @@ def facade_colour(m: Any, x: float, y: float, z: float, u: float, v: float, f: f
 
 @compiled
 def label_colour(m: Any, u: float, v: float, f: float) -> RGB:
-    across = int(math.floor(u))
-    up = int(math.floor(v))
+    across = math.floor(u)
+    up = math.floor(v)
     seed = int(m[mr.P0] * 97)
     keep = m[mr.P2]
     r = (0.1 + 0.9 * hash3(across, up, 11 + seed)) * (1 - keep) + m[1] * keep
@@ -120,8 +120,8 @@ def view_colour(m: Any, x: float, y: float, z: float, f: float) -> RGB:
 def cell_mix(m: Any, u: float, v: float, f: float) -> tuple[float, float]:
     nearest = 9.0
     tone = 0.0
-    i = int(math.floor(u))
-    j = int(math.floor(v))
+    i = math.floor(u)
+    j = math.floor(v)
     for a in range(i - 1, i + 2):
         for c in range(j - 1, j + 2):
             dx = a + hash3(a, c, 1) - u
@@ -136,10 +136,10 @@ def cell_mix(m: Any, u: float, v: float, f: float) -> tuple[float, float]:
 
 @compiled
 def wood_mix(m: Any, u: float, v: float, f: float) -> tuple[float, float]:
-    plank = int(math.floor(u))
+    plank = math.floor(u)
     offset = hash3(plank, 5, 9) * 37.0
     along = v * 0.25 + hash3(plank, 1, 2) * 5
-    piece = int(math.floor(along))
+    piece = math.floor(along)
     grain = fractal(u * 6 + offset, v * 0.35 + offset, hash3(plank, piece, 3) * 9, 5, 0.62, f * 6)
     rings = math.sin((u * 2.2 + grain * m[mr.P2] * 5 + offset) * 6.28) * max(0.0, 1 - f * 8)
     k = 0.5 + (grain - 0.5) * 1.6 * m[mr.CONTRAST] + 0.15 * rings * m[mr.CONTRAST]
@@ -189,8 +189,8 @@ def surface_colour(m: Any, px: float, py: float, pz: float, axis: int, footprint
         k = (fractal(x * s, y * s, z * s, 6, m[mr.P0], f) - 0.5) * m[mr.CONTRAST] + 0.5
         k = min(max(k, 0.0), 1.0)
     elif pattern == mr.TILES:
-        a = int(math.floor(u))
-        c2 = int(math.floor(v))
+        a = math.floor(u)
+        c2 = math.floor(v)
         if m[mr.P0] > 0.5:
             k = 0.5 + (((a + c2) & 1) - 0.5) * fade
         else:
@@ -200,9 +200,9 @@ def surface_colour(m: Any, px: float, py: float, pz: float, axis: int, footprint
         k = pulse(u + 0.3 * m[mr.P1] * (value_noise(u * 0.7, v * 0.7, 0.0) - 0.5), m[mr.P0], f)
         k2 = pulse(u * 3.1, 0.12, f * 3.1) * m[mr.P2]
     elif pattern == mr.BRICKS:
-        row = int(math.floor(v * 2))
+        row = math.floor(v * 2)
         shifted = u + 0.5 * (row & 1)
-        k = 0.5 + (hash3(int(math.floor(shifted)), row, 3) - 0.5) * m[mr.CONTRAST] * fade
+        k = 0.5 + (hash3(math.floor(shifted), row, 3) - 0.5) * m[mr.CONTRAST] * fade
         k2 = max(pulse(shifted, 0.06, f), pulse(v * 2, 0.12, f * 2))
     elif pattern == mr.WOOD:
         k, k2 = wood_mix(m, u, v, f)
@@ -216,7 +216,7 @@ def surface_colour(m: Any, px: float, py: float, pz: float, axis: int, footprint
         w = v * m[mr.P0]
         k2 = max(pulse(u + 0.012, 0.024, f), pulse(w + 0.012, 0.024 * m[mr.P0], f * m[mr.P0]))
         k = 0.3 * (fractal(x * s * 9, y * s * 1.5, z * s * 1.5, 4, 0.6, f * 9) - 0.5)
-        k = max(k + 0.4 * (hash3(int(math.floor(u)), int(math.floor(w)), 2) - 0.5) * m[mr.CONTRAST], 0.0)
+        k = max(k + 0.4 * (hash3(math.floor(u), math.floor(w), 2) - 0.5) * m[mr.CONTRAST], 0.0)
     r = m[1] + (m[4] - m[1]) * k
     g = m[2] + (m[5] - m[2]) * k
     b = m[3] + (m[6] - m[3]) * k

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.data.procedural import material_rows as mr
-from dptkit.data.procedural import shading
+from dptkit.data.procedural import shading, surfaces
 from dptkit.data.procedural.camera import Camera
 from dptkit.data.procedural.rendered import RenderedScene
 from dptkit.data.procedural.scene import Geometry, Light, Scene
@@ -58,10 +58,10 @@ class Stage:
         n = len(directions)
         normal, flat, local = (np.zeros((n, 3), np.float32) for _ in range(3))
         axis = np.zeros(n, np.int32)
-        shading.find_surfaces(
-            hits.triangle, hits.u, hits.v, origins, directions, geometry.vertices, geometry.faces, geometry.part, geometry.mesh_row,
-            geometry.mesh_triangles, geometry.normals, geometry.rotations, geometry.sizes, hits.distance, normal, flat,
-            local, axis,
+        surfaces.find_surfaces(
+            hits.triangle, hits.u, hits.v, origins, directions, geometry.vertices, geometry.faces, geometry.part,
+            geometry.mesh_row, geometry.mesh_triangles, geometry.normals, geometry.rotations, geometry.sizes,
+            hits.distance, normal, flat, local, axis,
         )  # fmt: skip
         with np.errstate(invalid="ignore"):  # misses: their points are never read
             points = origins + directions * np.where(hits.triangle < 0, np.float32(0), hits.distance)[:, None]
@@ -118,7 +118,7 @@ class Stage:
         origins, directions = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
         pixel = np.empty(n, np.int64)
         for k, row in enumerate(self._lights):
-            count = shading.light_rays(
+            count = surfaces.light_rays(
                 seen.triangle, seen.points, seen.normal, seen.flat, seen.distance, see_through, row,
                 seed % 65536 + 131 * k, pixel, origins, directions,
             )  # fmt: skip
@@ -127,7 +127,7 @@ class Stage:
             lit[k, pixel[:count]] = open_
             if row[7] > 0.01:  # one ray a pixel: the mean of neighbours stands for many
                 sharp = lit[k].copy()
-                shading.blur_shadows(sharp, seen.triangle, self.geometry.part, width, 2 if row[7] < 0.1 else 3, lit[k])
+                surfaces.blur_shadows(sharp, seen.triangle, self.geometry.part, width, 2 if row[7] < 0.1 else 3, lit[k])
         return lit
 
     def _openness(self, seen: Surfaces, size: tuple[int, int], seed: int) -> Floats32:
@@ -138,7 +138,7 @@ class Stage:
             np.zeros((rows * columns * 2, 3), np.float32),
             np.zeros((rows * columns * 2, 3), np.float32),
         )
-        shading.hemisphere_rays(
+        surfaces.hemisphere_rays(
             seen.triangle, seen.points, seen.normal, seen.flat, seen.distance, width, seed % 65536, origins, directions
         )
         reach = np.full(len(origins), self.scene.corner_reach, np.float32)

@@ -32,8 +32,7 @@ def render_scene(
     size: (height, width). kind: one of KINDS; drawn by their shares where None. photos: textures from a folder,
     besides drawn ones. Raises DataError for arguments out of range, or without the extra `render`.
     """
-    stage, camera, sensor, rendered = _staged(seed, size, kind, photos)
-    return rendered
+    return _staged(seed, size, kind, photos)[-1]
 
 
 def render_clip(

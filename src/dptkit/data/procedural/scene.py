@@ -88,7 +88,8 @@ class Sky:
 class Geometry:
     """A scene as arrays: P parts, T triangles, V vertices.
 
-    vertices: float32 [V, 3], world. faces: int32 [T, 3], rows of `vertices`. part: int32 [T]. mesh_row: int32 [T], row in `mesh_triangles`, `normals`.
+    vertices: float32 [V, 3], world. faces: int32 [T, 3], rows of `vertices`. part: int32 [T].
+    mesh_row: int32 [T], row in `mesh_triangles`, `normals`.
     rotations [P, 3, 3], places [P, 3], sizes [P, 3]: mesh to world is rotation @ (size * point) + place.
     materials: int32 [P], rows of `Scene.material_rows`. things: int32 [P]. thing_class: uint8 [things].
     """

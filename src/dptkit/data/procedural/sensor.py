@@ -1,4 +1,4 @@
-"""From light to an 8-bit picture: exposure, lens, noise, compression. Linear light in, what a camera would store out."""
+"""From light to an 8-bit picture: exposure, lens, noise, compression. Linear light in, stored values out."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dptkit.data.procedural import buildings, figures, vegetation, vehicles
 from dptkit.data.procedural import material_rows as mr
 from dptkit.data.procedural import materials as mat
+from dptkit.data.procedural import nature_materials as natural
 from dptkit.data.procedural.camera import Camera, heading
 from dptkit.data.procedural.daylight import daylight
 from dptkit.data.procedural.scene import ORIGIN, Scene
@@ -67,7 +68,7 @@ def street(scene: Scene) -> Iterator[Camera]:
 
 def _ground(scene: Scene, plan: _Plan) -> None:
     draw = scene.draw
-    scene.box(scene.thing("terrain"), mat.ground(scene), (700, 700, 0.1), (0, 150, -0.15))
+    scene.box(scene.thing("terrain"), natural.ground(scene), (700, 700, 0.1), (0, 150, -0.15))
     tone = draw.grey(0.08, 0.4)
     markings = 0.0 if plan.alley else draw.unit()
     wet = draw.pick(0.0, 0.0, 0.0, draw.between(0.05, 0.2))
@@ -173,7 +174,7 @@ def _heavy_traffic(scene: Scene, plan: _Plan) -> None:
             y += draw.between(7, 12) + (6 if big else 0)
     if draw.chance(0.2):
         y, low = draw.between(20, 70), draw.between(5.5, 8)
-        bridge, concrete = scene.thing("building"), mat.stone(scene)
+        bridge, concrete = scene.thing("building"), natural.stone(scene)
         scene.box(bridge, concrete, (80, draw.between(3, 9), 1.3), (0, y, low + 0.65))
         for x in (-1, 1):
             scene.box(bridge, concrete, (1, 2, low), (x * (plan.half + plan.pavement + 0.6), y, low / 2))

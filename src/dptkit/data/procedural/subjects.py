@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from dptkit.data.procedural import figures, meshes, objects, vegetation
 from dptkit.data.procedural import material_rows as mr
 from dptkit.data.procedural import materials as mat
+from dptkit.data.procedural import nature_materials as natural
 from dptkit.data.procedural.camera import Camera
 from dptkit.data.procedural.daylight import daylight, lamps
 from dptkit.data.procedural.scene import ORIGIN, Frame, Scene, tilt_x
@@ -60,7 +61,7 @@ def _background(scene: Scene, far: float, drop: float) -> None:
     k = draw.unit()
     if k < 0.45:
         daylight(scene)
-        scene.box(scene.thing("terrain"), mat.ground(scene), (600, 600, 0.1), (0, 100, -drop - 0.05))
+        scene.box(scene.thing("terrain"), natural.ground(scene), (600, 600, 0.1), (0, 100, -drop - 0.05))
         for _ in range(draw.count(2, 14)):
             y = far + draw.between(2.5, 30)
             at = ORIGIN.at(draw.between(-0.8, 0.8) * y, y, -drop)
@@ -75,21 +76,21 @@ def _background(scene: Scene, far: float, drop: float) -> None:
     if k > 0.6:
         for _ in range(draw.count(1, 6)):
             size = (draw.between(0.3, 1.4), draw.between(0.3, 0.6), draw.between(0.4, 2))
-            at = (draw.between(-0.7, 0.7) * wall, wall - size[1] / 2 - 0.01, size[2] / 2 - drop)
-            scene.box(scene.thing("furniture"), mat.furniture(scene), size, at)
+            place = (draw.between(-0.7, 0.7) * wall, wall - size[1] / 2 - 0.01, size[2] / 2 - drop)
+            scene.box(scene.thing("furniture"), mat.furniture(scene), size, place)
         for _ in range(draw.count(0, 3)):
-            at = (draw.between(-0.6, 0.6) * wall, wall - 0.02, draw.between(0.2, 1))
+            place = (draw.between(-0.6, 0.6) * wall, wall - 0.02, draw.between(0.2, 1))
             size = (draw.between(0.3, 1.2), 0.03, draw.between(0.3, 0.9))
-            scene.box(scene.thing("picture"), mat.picture(scene, 0.8), size, at)
+            scene.box(scene.thing("picture"), mat.picture(scene, 0.8), size, place)
     lamps(scene, [(draw.between(-1.5, 1.5), far - draw.between(0.3, 1.2), draw.between(0.5, 1.6))], draw.between(2, 6))
 
 
 def _flower(scene: Scene, frame: Frame) -> None:
     """One or a few blossoms on stems, petals around a disc."""
     draw = scene.draw
-    petal = mat.add(scene, mr.NOISE, draw.colour(draw.between(0.2, 0.9), draw.between(0.4, 0.9)), scale=40, contrast=0.5,
-                    translucent=0.6, p=(0.6, 0, 0), dirt=0.1)  # fmt: skip
-    heart, green = mat.fur(scene, 0.1), mat.foliage(scene)
+    petal = mat.add(scene, mr.NOISE, draw.colour(draw.between(0.2, 0.9), draw.between(0.4, 0.9)), scale=40,
+                    contrast=0.5, translucent=0.6, p=(0.6, 0, 0), dirt=0.1)  # fmt: skip
+    heart, green = natural.fur(scene, 0.1), natural.foliage(scene)
     count, length = draw.count(5, 12), draw.between(0.05, 0.11)
     for k in range(draw.pick(1, 1, 3, 5)):
         x, y, z = (0.0, 0.0, 0.0) if k == 0 else (draw.normal(0.13), draw.between(-0.05, 0.3), draw.normal(0.08))
@@ -118,14 +119,22 @@ def floating(scene: Scene) -> Iterator[Camera]:
     if not walled or draw.chance(0.4):
         daylight(scene)
     else:
-        at = (draw.between(-0.7, 0.7) * far, -0.3 * far, draw.between(0, 0.8) * far)
-        lamps(scene, [at], draw.between(2, 6) * far * far)
+        place = (draw.between(-0.7, 0.7) * far, -0.3 * far, draw.between(0, 0.8) * far)
+        lamps(scene, [place], draw.between(2, 6) * far * far)
     if walled:
         slant = tilt_x(draw.normal(0.3))
         backdrop = mat.picture(scene, far * draw.between(1, 3)) if draw.chance(0.6) else mat.wall(scene)
         at_wall = ORIGIN.at(0, far * 1.6, 0, math.pi + draw.normal(0.35))
         scene.part(scene.thing("wall"), meshes.panel(), backdrop, (30 * far, 1, 30 * far), (0, 0, 0), at_wall, slant)
-    solids = (meshes.box, meshes.box, meshes.sphere, meshes.cylinder, meshes.cone, meshes.rounded_box, meshes.cushion)
+    solids: tuple[Callable[[], meshes.Mesh], ...] = (
+        meshes.box,
+        meshes.box,
+        meshes.sphere,
+        meshes.cylinder,
+        meshes.cone,
+        meshes.rounded_box,
+        meshes.cushion,
+    )
     for _ in range(draw.count(5, 45)):
         y = far * math.exp(draw.between(-1.3, 0.4))
         at = ORIGIN.at(draw.between(-0.7, 0.7) * y, y, draw.between(-0.55, 0.55) * y)
@@ -134,7 +143,7 @@ def floating(scene: Scene) -> Iterator[Camera]:
         if draw.chance(0.1):
             crown = scene.thing("plant")
             vegetation.crown(
-                scene, crown, mat.foliage(scene), at, (0, 0, 0), (size[0], size[1], size[2]), 120, hollow=0
+                scene, crown, natural.foliage(scene), at, (0, 0, 0), (size[0], size[1], size[2]), 120, hollow=0
             )
         else:
             scene.part(scene.thing("object"), draw.pick(*solids)(), mat.anything(scene, widest), size, (0, 0, 0), at,

@@ -18,9 +18,9 @@ def tabletop(scene: Scene) -> Iterator[Camera]:
     draw = scene.draw
     scene.corner_reach = 0.3
     width, depth, height = draw.between(3, 8), draw.between(3, 8), draw.between(2.4, 3)
-    for frame, length, opening in rooms.shell(scene, width, depth, height):
+    for frame, length, opening in room_shell.shell(scene, width, depth, height):
         if draw.chance(0.5):
-            rooms.on_wall(scene, frame, length, height, opening)
+            room_shell.on_wall(scene, frame, length, height, opening)
         if draw.chance(0.4):
             rooms.along_wall(scene, frame, length - 1.6, height)
     if draw.chance(0.3):

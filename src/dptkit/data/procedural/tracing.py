@@ -24,8 +24,8 @@ class Hits:
 
 
 class Tracer:
-    """Answers for vertices float32 [V, 3] and faces int32 [T, 3]. Origins and directions: float32 [N, 3]; distances count in lengths
-    of the direction given. Raises DataError where embreex is missing."""
+    """Answers for vertices float32 [V, 3] and faces int32 [T, 3]. Origins and directions: float32 [N, 3];
+    distances count in lengths of the direction given. Raises DataError where embreex is missing."""
 
     def __init__(self, vertices: npt.NDArray[np.float32], faces: npt.NDArray[np.int32]) -> None:
         require_renderer()

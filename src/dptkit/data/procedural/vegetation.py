@@ -6,6 +6,7 @@ import math
 
 from dptkit.data.procedural import materials as mat
 from dptkit.data.procedural import meshes
+from dptkit.data.procedural import nature_materials as natural
 from dptkit.data.procedural.scene import Frame, Scene
 
 _POT = ((0, 0), (0.35, 0), (0.5, 1), (0.45, 1), (0, 0.9))
@@ -24,7 +25,7 @@ def crown(scene: Scene, thing: int, material: int, frame: Frame, at: tuple[float
 def tree(scene: Scene, frame: Frame, height: float, leaves: int = 250) -> None:
     """A tree of about `leaves` leaves per cloud of its crown; fewer for far ones."""
     draw, thing = scene.draw, scene.thing("tree")
-    trunk, leaf = mat.bark(scene), mat.foliage(scene)
+    trunk, leaf = natural.bark(scene), natural.foliage(scene)
     k = draw.unit()
     if k < 0.2:  # conifer
         scene.rod(thing, trunk, (0, 0, 0), (0, 0, height * 0.95), height * 0.02, frame, height * 0.006)
@@ -57,7 +58,7 @@ def tree(scene: Scene, frame: Frame, height: float, leaves: int = 250) -> None:
 
 
 def bush(scene: Scene, frame: Frame, radius: float, leaves: int = 250) -> None:
-    thing, leaf = scene.thing("plant"), mat.foliage(scene)
+    thing, leaf = scene.thing("plant"), natural.foliage(scene)
     middle = (0, 0, radius * 0.55)
     scene.part(thing, meshes.coarse_sphere(), leaf, (radius * 1.15, radius * 1.15, radius), middle, frame)
     crown(scene, thing, leaf, frame, middle, (radius, radius, radius * 0.8), leaves)
@@ -65,7 +66,7 @@ def bush(scene: Scene, frame: Frame, radius: float, leaves: int = 250) -> None:
 
 def hedge(scene: Scene, frame: Frame, length: float, height: float) -> None:
     """A cut hedge along +y of the frame."""
-    thing, leaf = scene.thing("plant"), mat.foliage(scene)
+    thing, leaf = scene.thing("plant"), natural.foliage(scene)
     scene.box(thing, leaf, (0.75, length, height), (0, length / 2, height / 2), frame)
     for k in range(int(min(length, 36) / 2.4)):
         crown(scene, thing, leaf, frame, (0, k * 2.4 + 1.2, height * 0.55), (0.5, 1.5, height * 0.6), 120, hollow=0.6)
@@ -75,7 +76,7 @@ def pot_plant(scene: Scene, frame: Frame, height: float) -> None:
     draw, thing = scene.draw, scene.thing("plant")
     width = height * draw.between(0.3, 0.4)
     scene.part(thing, meshes.lathe(_POT), mat.anything(scene, width), (width, width, height * 0.3), frame=frame)
-    stem, leaf = mat.bark(scene, 30), mat.foliage(scene)
+    stem, leaf = natural.bark(scene, 30), natural.foliage(scene)
     scene.rod(thing, stem, (0, 0, height * 0.25), (0, 0, height * 0.6), height * 0.012, frame)
     radius = (height * 0.33, height * 0.33, height * 0.38)
     crown(scene, thing, leaf, frame, (0, 0, height * 0.65), radius, draw.pick(30, 60, 120, 250), hollow=0.1)
@@ -83,4 +84,6 @@ def pot_plant(scene: Scene, frame: Frame, height: float) -> None:
 
 def grass_patch(scene: Scene, frame: Frame, width: float, height: float) -> None:
     size = (width, width, height)
-    scene.part(scene.thing("plant"), meshes.blades(250, scene.draw.count(0, 7)), mat.foliage(scene), size, frame=frame)
+    scene.part(
+        scene.thing("plant"), meshes.blades(250, scene.draw.count(0, 7)), natural.foliage(scene), size, frame=frame
+    )

@@ -104,7 +104,7 @@ def truck(scene: Scene, frame: Frame) -> None:
 
 def bicycle(scene: Scene, frame: Frame) -> None:
     """Thin tubes and two wheels of spokes."""
-    draw, thing = scene.draw, scene.thing("vehicle")
+    thing = scene.thing("vehicle")
     paint, dark = mat.plain(scene, specular=0.4), mat.plain(scene, mat.BLACK)
     for y in (-0.52, 0.52):
         for k in range(12):
@@ -119,8 +119,8 @@ def bicycle(scene: Scene, frame: Frame) -> None:
         "seat": (0.0, -0.2, 0.82),
         "head": (0.0, 0.35, 0.8),
     }
-    for a, b in (("back", "crank"), ("back", "seat"), ("crank", "seat"), ("crank", "head"), ("seat", "head")):
-        scene.rod(thing, paint, joints[a], joints[b], 0.018, frame)  # type: ignore[arg-type]
+    for start, end in (("back", "crank"), ("back", "seat"), ("crank", "seat"), ("crank", "head"), ("seat", "head")):
+        scene.rod(thing, paint, joints[start], joints[end], 0.018, frame)
     scene.rod(thing, paint, (0, 0.52, 0.34), (0, 0.33, 0.98), 0.018, frame)
     scene.rod(thing, dark, (-0.28, 0.32, 1.0), (0.28, 0.32, 1.0), 0.015, frame)
     scene.part(thing, meshes.cushion(), dark, (0.16, 0.26, 0.08), (0, -0.22, 0.9), frame)

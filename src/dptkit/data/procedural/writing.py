@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,15 +85,23 @@ def _each(work: Any, seeds: list[int], processes: int) -> Iterator[None]:
     if processes == 1 or len(seeds) < 2:
         yield from map(work, seeds)
         return
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     # Fresh processes: a fork would copy the threads' locks of whatever this one has loaded.
     pool = ProcessPoolExecutor(min(processes, len(seeds)), get_context("spawn"), initializer=_start_worker)
+    left = iter(seeds)
     try:
-        for finished in as_completed([pool.submit(work, seed) for seed in seeds]):
-            finished.result()
-            yield None
+        running = {pool.submit(work, seed) for seed in islice(left, 4 * processes)}
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for scene in finished:
+                scene.result()
+                running |= {pool.submit(work, seed) for seed in islice(left, 1)}
+                yield None
+    except BrokenProcessPool:
+        raise DataError("a rendering process died; scenes written so far are kept, try processes=1") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
