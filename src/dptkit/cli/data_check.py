@@ -83,7 +83,7 @@ def open_leniently(name: str, folder: Path, split: str, options: dict[str, Optio
 
 def _check_one(folder: Path, name: str, split: str, options: dict[str, Option], sheet: Path | None, json: bool) -> bool:
     """Check one split and print the report; True if all is whole."""
-    from dptkit.cli.progress import picture_bar
+    from dptkit.cli.progress import PictureScreen
     from dptkit.data.checking import check_dataset
 
     try:
@@ -91,8 +91,8 @@ def _check_one(folder: Path, name: str, split: str, options: dict[str, Option], 
     except DataError as error:
         typer.echo(f"dpt: {error}", err=True)
         return False
-    with picture_bar(len(dataset)) as advance:
-        report = check_dataset(dataset, split, advance)
+    with PictureScreen(len(dataset)) as screen:
+        report = check_dataset(dataset, split, screen.advance)
     if json:
         typer.echo(_to_json(folder, report))
     else:

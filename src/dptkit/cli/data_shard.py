@@ -25,7 +25,7 @@ def shard(
 
     A shard appears whole or not at all; run again after an interruption, it goes on where it stopped.
     """
-    from dptkit.cli.progress import picture_bar
+    from dptkit.cli.progress import PictureScreen
     from dptkit.data.registry import detect_dataset, open_dataset, splits_of
     from dptkit.data.shard_writing import write_shards
 
@@ -36,8 +36,8 @@ def shard(
             raise ConfigError(f"--split: say which one of {', '.join(splits)}")
         split = splits[0]
     samples = open_dataset(name, folder, split, **parse_reader_options(reader_options or []))
-    with picture_bar(len(samples)) as advance:
-        paths = write_shards(samples, out, split, size, advance)
+    with PictureScreen(len(samples)) as screen:
+        paths = write_shards(samples, out, split, size, screen.advance)
     total = sum(path.stat().st_size for path in paths)
     typer.echo(f"{out}: {len(samples)} samples in {len(paths)} shards, {total / 1e6:.1f} MB")
     return 0

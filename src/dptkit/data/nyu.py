@@ -13,7 +13,7 @@ splits.mat is an older MATLAB format (scipy): trainNdxs 795, testNdxs 654, from 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,8 +101,7 @@ def open_nyu_bts(root: Path, split: str, *, list_file: str | None = None) -> Pai
     folder = folders[split]
     require_folder("nyuv2-bts", root, folder)
     if list_file is None:
-        lines = [(path, _depth_name(path)) for path in files_below(root / folder, (".jpg",))]
-        lines = [(image, depth) for image, depth in lines if image.rpartition("/")[2].startswith("rgb_")]
+        lines = list(_lines(root / folder))
     else:
         listed = read_lines(require_file("nyuv2-bts", root, list_file, "the list of pictures"))
         lines = [_listed(root / list_file, line) for line in listed]
@@ -121,9 +120,16 @@ def decode_millimetres(paths: Sequence[Path]) -> Target:
     return depth_target(scaled(read_codes(paths[0]), 0.001))
 
 
-def _depth_name(image: str) -> str:
-    scene, _, name = image.rpartition("/")
-    return f"{scene}/{name.replace('rgb_', 'sync_depth_', 1).replace('.jpg', '.png')}".lstrip("/")
+def _lines(folder: Path) -> Iterator[tuple[str, str]]:
+    """(picture, depth) of every frame in a folder of scenes that has one or the other."""
+    frames: dict[tuple[str, str], None] = {}
+    for path in files_below(folder, (".jpg", ".png")):
+        scene, slash, name = path.rpartition("/")
+        for beginning in ("rgb_", "sync_depth_"):
+            if name.startswith(beginning):
+                frames[scene + slash, name.removeprefix(beginning).rpartition(".")[0]] = None
+    for scene, number in sorted(frames):
+        yield f"{scene}rgb_{number}.jpg", f"{scene}sync_depth_{number}.png"
 
 
 def _listed(path: Path, line: str) -> tuple[str, str]:

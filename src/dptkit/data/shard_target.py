@@ -13,8 +13,9 @@ import numpy.typing as npt
 from dptkit.data.sample import IGNORED, Sample
 
 _LAST_CODE = 65535  # 0 is invalid
-# What data sets store in whole numbers of: disparity levels, millimetres and their parts, KITTI's 1/256 m.
-_STEPS = (1.0, 0.01, 1 / 256, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+# What data sets store in whole numbers of: millimetres and their parts, KITTI's 1/256 m; levels of disparity.
+_METRES = (0.001, 1 / 256, 0.002, 0.0005, 0.0002, 0.0001)
+_INVERSE = (1.0, 0.01, 1 / 256, 0.001)
 
 
 def encode_target(sample: Sample) -> tuple[str, bytes, dict[str, float]]:
@@ -27,7 +28,7 @@ def encode_target(sample: Sample) -> tuple[str, bytes, dict[str, float]]:
         return "target.png", _png(labels), {}
     shift = 0 if sample.quantity == "depth_m" else 1
     values = np.where(sample.valid, sample.target, 0).astype(np.float64)
-    for step in _STEPS:
+    for step in _METRES if sample.quantity == "depth_m" else _INVERSE:
         codes = np.rint(values / step) + shift
         if codes.max(initial=0) > _LAST_CODE:
             continue
