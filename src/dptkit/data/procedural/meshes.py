@@ -101,6 +101,18 @@ def coarse_sphere() -> Mesh:
 
 
 @cache
+def lump(variant: int) -> Mesh:
+    """An uneven ball of diameter 1, the dense inside of a bush; eight variants."""
+    rng = np.random.default_rng(variant % 8)
+    u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 13), np.linspace(-np.pi / 2, np.pi / 2, 9))
+    bulge = rng.uniform(0.55, 1.15, u.shape)
+    bulge[:, -1] = bulge[:, 0]
+    bulge[0], bulge[-1] = 0.9, 0.9
+    points = np.stack([np.cos(v) * np.cos(u), np.cos(v) * np.sin(u), np.sin(v)], -1)
+    return grid_mesh(points * bulge[..., None] * 0.5, points + rng.normal(0, 0.25, (*u.shape, 3)))
+
+
+@cache
 def lathe(profile: tuple[tuple[float, float], ...], around: int = 14) -> Mesh:
     """The (radius, height) profile turned about z, from bottom to top on the outside. Sharp corners stay sharp."""
     angles = np.linspace(0, 2 * np.pi, around + 1)

@@ -144,9 +144,10 @@ def foliage(scene: Scene) -> Iterator[Camera]:
         for _ in range(draw.count(8, 16)):
             at = ORIGIN.at(draw.between(-0.9, 0.9) * far, far + draw.between(-0.5, 1.5), draw.between(-0.6, 0.7) * far)
             radius = far * draw.between(0.2, 0.45)
-            scene.part(scene.thing("plant"), meshes.coarse_sphere(), draw.pick(*leaves), (radius,) * 3, frame=at)
+            inside = meshes.lump(draw.count(0, 7))
+            scene.part(scene.thing("plant"), inside, draw.pick(*leaves), (radius,) * 3, frame=at)
             around = scene.thing("plant")
-            vegetation.crown(scene, around, draw.pick(*leaves), at, (0, 0, 0), (radius,) * 3, 250, hollow=0.3)
+            vegetation.crown(scene, around, draw.pick(*leaves), at, (0, 0, 0), (radius,) * 3, 400, hollow=0.2)
     for _ in range(draw.count(5, 14)):
         middle = np.array([draw.normal(spread), draw.between(0.8, 4), draw.normal(0.7)])
         along = np.array([draw.normal() for _ in range(3)]) * 0.6
@@ -161,7 +162,7 @@ def foliage(scene: Scene) -> Iterator[Camera]:
 def _twig(scene: Scene, middle: Floats, along: Floats, leaf: int, bark: int) -> None:
     draw, twig = scene.draw, scene.thing("tree")
     a, b = middle - along, middle + along
-    scene.rod(twig, bark, (a[0], a[1], a[2]), (b[0], b[1], b[2]), draw.between(0.006, 0.03))
+    scene.rod(twig, bark, (a[0], a[1], a[2]), (b[0], b[1], b[2]), draw.between(0.003, 0.014))
     for _ in range(draw.count(1, 4)):
         at = middle + along * draw.between(-1, 1)
         radius = draw.between(0.15, 0.5)

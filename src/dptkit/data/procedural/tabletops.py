@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dptkit.data.procedural import furniture, meshes, objects, rooms
+from dptkit.data.procedural import furniture, meshes, objects, room_shell, rooms
 from dptkit.data.procedural import materials as mat
 from dptkit.data.procedural.camera import Camera, heading
 from dptkit.data.procedural.daylight import lamps

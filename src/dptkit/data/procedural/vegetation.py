@@ -17,8 +17,8 @@ def crown(scene: Scene, thing: int, material: int, frame: Frame, at: tuple[float
           radius: tuple[float, float, float], leaves: int, *, hollow: float = 0.5) -> None:  # fmt: skip
     """A cloud of about `leaves` leaves filling an ellipsoid."""
     variant = scene.draw.count(0, 7)
-    count = max(n for n in (12, 30, 60, 120, 250) if n <= max(leaves, 12))
-    mesh = meshes.leaves(count, round(1.3 / math.sqrt(count), 3), variant, hollow)
+    count = max(n for n in (12, 30, 60, 120, 250, 400) if n <= max(leaves, 12))
+    mesh = meshes.leaves(count, round(1.7 / math.sqrt(count), 3), variant, hollow)
     scene.part(thing, mesh, material, radius, frame=frame.at(*at, scene.draw.angle()))
 
 
@@ -47,7 +47,7 @@ def tree(scene: Scene, frame: Frame, height: float, leaves: int = 250) -> None:
                       height * draw.between(0.55, 0.8))  # fmt: skip
             r = height * draw.between(0.13, 0.26)
             scene.rod(thing, trunk, (0, 0, fork), centre, height * 0.012, frame, height * 0.006)
-            scene.part(thing, meshes.coarse_sphere(), leaf, (r * 1.1, r * 1.1, r * 0.9), centre, frame)
+            scene.part(thing, meshes.lump(draw.count(0, 7)), leaf, (r * 1.1, r * 1.1, r * 0.9), centre, frame)
             crown(scene, thing, leaf, frame, centre, (r, r, r * 0.85), leaves)
         return
     scene.rod(thing, trunk, (0, 0, 0), (0, 0, height * 0.9), height * 0.02, frame, height * 0.008)
@@ -58,9 +58,9 @@ def tree(scene: Scene, frame: Frame, height: float, leaves: int = 250) -> None:
 
 
 def bush(scene: Scene, frame: Frame, radius: float, leaves: int = 250) -> None:
-    thing, leaf = scene.thing("plant"), natural.foliage(scene)
+    draw, thing, leaf = scene.draw, scene.thing("plant"), natural.foliage(scene)
     middle = (0, 0, radius * 0.55)
-    scene.part(thing, meshes.coarse_sphere(), leaf, (radius * 1.15, radius * 1.15, radius), middle, frame)
+    scene.part(thing, meshes.lump(draw.count(0, 7)), leaf, (radius * 1.15, radius * 1.15, radius), middle, frame)
     crown(scene, thing, leaf, frame, middle, (radius, radius, radius * 0.8), leaves)
 
 
