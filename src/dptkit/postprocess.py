@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.config import DepthDecoding, SegmentationDecoding
+from dptkit.errors import NonFiniteOutputError
 from dptkit.outputs import DepthMap, Provenance, SegmentationMap
 
 SMALLEST_INVERSE_DEPTH = 1e-8
@@ -29,6 +30,8 @@ def decode_depth(raw: Array, size: tuple[int, int], decoding: DepthDecoding, pro
     if decoding.quantity == "depth_m":
         values = 1 / np.maximum(decoding.scale * values + decoding.shift, SMALLEST_INVERSE_DEPTH)
     values = resize_map(values, size)
+    if not np.isfinite(values).all():
+        raise NonFiniteOutputError("the output overflows when it is resized: the weights hold huge values")
     if decoding.quantity == "depth_m":
         valid = (values > 0) & (values <= (np.inf if decoding.cap_m is None else decoding.cap_m))
     else:

@@ -75,8 +75,10 @@ class Predictor:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         remaining = iter(sources)
-        while batch := list(islice(remaining, batch_size)):
-            yield from self.predict_batch(batch, scores=scores)
+        while results := self.predict_batch(list(islice(remaining, batch_size)), scores=scores):
+            results.reverse()
+            while results:  # let go of each result before the next batch is read
+                yield results.pop()
 
     def _decode(self, raw: npt.NDArray[np.float32], size: tuple[int, ...], scores: bool) -> DepthMap | SegmentationMap:
         provenance = replace(self._provenance, network_size=(raw.shape[1], raw.shape[2]))

@@ -46,7 +46,7 @@ def _to_multiple(side: float, multiple: int, bound: int) -> int:
     bound: > 0 the side must not fall below it, < 0 not exceed its absolute value, 0 free.
     """
     rounded = int(np.round(side / multiple)) * multiple
-    if bound > 0 and rounded < bound <= side:
+    if bound > 0 and rounded < bound <= side * (1 + 1e-9):  # 100 / 97 * 97 is a hair below 100
         rounded = int(np.ceil(side / multiple)) * multiple
     elif bound < 0 and rounded > -bound:
         rounded = int(np.floor(side / multiple)) * multiple
@@ -77,13 +77,14 @@ def with_size(config: PreprocessConfig, size: int) -> PreprocessConfig:
 
     Raises ConfigError if `size` is not a positive multiple of what the network needs.
     """
-    if size < config.multiple_of or size % config.multiple_of:
-        raise ConfigError(f"size {size} is not a positive multiple of {config.multiple_of}")
+    multiple = config.multiple_of
+    if size < multiple or size % multiple:
+        raise ConfigError(f"size {size} is not a positive multiple of {multiple}")
     height, width = config.size
-    wider = max(1, round(size * width / height / config.multiple_of)) * config.multiple_of
+    wider = max(1, round(size * width / height / multiple)) * multiple
     limit = config.long_side_limit
     return replace(
         config,
         size=(size, wider),
-        long_side_limit=None if limit is None else max(limit * size // height, size),
+        long_side_limit=None if limit is None else max(limit * size // height // multiple * multiple, size),
     )

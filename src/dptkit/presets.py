@@ -152,8 +152,8 @@ _TABLE = (
                 None,
                 "isl",
                 sha256="217f207d",
-                manual="download dpt_hybrid_nyu_new-217f207d.pt from Google Drive, "
-                "file id 1Nxv2OiqhAMosBL2a3pflamTW39dMjaSp",
+                manual="Download dpt_hybrid_nyu_new-217f207d.pt from Google Drive, "
+                "file id 1Nxv2OiqhAMosBL2a3pflamTW39dMjaSp.",
             ),
         ),
     ),

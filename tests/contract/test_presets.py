@@ -365,7 +365,6 @@ def test_exports_for_any_size(name: str, size: tuple[int, int]) -> None:
     assert_exported(name, size)
 
 
-@pytest.mark.xfail(strict=True, reason="the trace holds `grid == self.grid` as a condition on the height")
 @pytest.mark.parametrize("name", STRUCTURES)
 @pytest.mark.parametrize("size", TRAINED_SIZES, ids=str)
 def test_exports_also_for_the_size_of_training(name: str, size: tuple[int, int]) -> None:

@@ -101,7 +101,6 @@ def test_standard_input_and_a_reader_that_leaves(tmp_path: Path) -> None:
     assert "BrokenPipe" not in errors
 
 
-@pytest.mark.xfail(strict=True, reason="traceback: UnicodeEncodeError; then the rest of the pictures is not done")
 @pytest.mark.parametrize(
     ("encoding", "name", "options"),
     [
@@ -128,7 +127,6 @@ def test_a_standard_output_that_cannot_say_every_name(
 
 
 @posix
-@pytest.mark.xfail(strict=True, reason="traceback: OSError from the first line that is printed")
 def test_a_full_disk_under_standard_output_is_one_line(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
@@ -266,7 +264,6 @@ def test_a_terminal_gets_a_bar_with_count_rate_and_time_left(terminal: tuple[int
     assert sent.count("\x1b[?25l") == sent.count("\x1b[?25h")  # the cursor is shown again
 
 
-@pytest.mark.xfail(strict=True, reason="written past the bar: the message is glued to the bar's right end")
 def test_a_message_on_a_terminal_has_a_line_of_its_own(terminal: tuple[int, str]) -> None:
     _, sent = terminal
     for before in sent.split("dpt: ")[:-1]:
@@ -276,7 +273,6 @@ def test_a_message_on_a_terminal_has_a_line_of_its_own(terminal: tuple[int, str]
 
 
 @posix
-@pytest.mark.xfail(strict=True, reason="decided by standard error alone: the log of a run on a terminal stays empty")
 def test_lines_go_to_a_file_although_the_bar_is_on_a_terminal(tmp_path: Path) -> None:
     folder, log = save_pictures(tmp_path / "in", 2), tmp_path / "log"
     with log.open("w") as file:

@@ -194,7 +194,6 @@ def test_stream_holds_no_more_however_long_it_is(lite: Predictor) -> None:
     assert max(held_by_stream(lite, 2, 12)) == max(held_by_stream(lite, 2, 6))
 
 
-@pytest.mark.xfail(strict=True, reason="the last batch is still held while the next one is read: twice as many")
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_stream_holds_no_more_than_its_batch(lite: Predictor, batch_size: int) -> None:
     assert max(held_by_stream(lite, batch_size, 3 * batch_size)) <= batch_size
@@ -276,7 +275,6 @@ class Stripes:
         return np.broadcast_to(stripes, (batch, 1, height, width)).astype(np.float32)
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="DepthMap's ValueError, which ends a whole run")
 def test_overflow_between_pixels_is_an_error_of_ours() -> None:
     with pytest.raises(NonFiniteOutputError):
         Predictor(miniature_spec("dpt-large"), Stripes()).predict(picture(700, 700))

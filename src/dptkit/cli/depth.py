@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,19 +44,22 @@ def depth(
     Relative models give inverse depth (larger is nearer, known up to scale and shift); metric models give metres,
     stored as millimetres. dptkit.read_depth reads every format back except the colour picture.
     """
-    from dptkit.image_io import DEPTH_SUFFIXES, colormap_names, write_depth
+    from dptkit.errors import ConfigError
+    from dptkit.image_io import DEPTH_SUFFIXES, colormap_names, depth_endings, write_depth
 
     wanted = options.parse_choices(formats, FORMATS, "--format")
     options.check_choice(colormap, colormap_names(), "--colormap")
+    if not all(bound is None or math.isfinite(bound) for bound in (vmin, vmax)):
+        raise ConfigError("--vmin and --vmax must be finite")
     if vmin is not None and vmax is not None and not vmin < vmax:
-        raise typer.BadParameter(f"--vmin {vmin} must be below --vmax {vmax}")
+        raise ConfigError(f"--vmin {vmin:g} must be below --vmax {vmax:g}")
     colour = options.parse_colour(background)
 
-    from dptkit.cli.loading import check_model, load_predictor
+    from dptkit.cli.loading import check_usage, load_predictor
     from dptkit.cli.pictures import Picture, PictureRun, Result
     from dptkit.outputs import DepthMap
 
-    check_model(model, "depth")
+    checked_precision = check_usage(model, "depth", precision)
 
     def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
         assert isinstance(result, DepthMap)
@@ -80,7 +84,7 @@ def depth(
     run = PictureRun(
         inputs,
         output,
-        [DEPTH_SUFFIXES[name] for name in DEPTH_SUFFIXES if name in wanted],
+        [ending for name in DEPTH_SUFFIXES if name in wanted for ending in depth_endings(name)],
         write,
         batch_size,
         recursive,
@@ -90,6 +94,6 @@ def depth(
     )
     return run.start(
         lambda: load_predictor(
-            model, "depth", weights=weights, device=device, precision=precision, size=size, background=colour
+            model, "depth", weights=weights, device=device, precision=checked_precision, size=size, background=colour
         )
     )

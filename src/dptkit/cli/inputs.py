@@ -1,25 +1,28 @@
 """What the inputs of a command mean: files, folders, patterns and standard input, one at a time.
 
-Folders are streamed, so that one with a million pictures needs no more memory than one with ten. Where a result
-goes follows from the input's path alone, so two inputs never share a result:
+Folders are streamed, so that one with a million pictures needs no more memory than one with ten. Where a result goes
+follows from the picture's path alone, so two pictures never share a result:
 
 - results mirror the inputs' folders below the deepest folder that all inputs have in common;
-- a picture keeps its ending in the results' names if another picture beside it has the same stem.
+- a picture keeps its ending in the results' names if another picture beside it has the same stem, if its stem itself
+  ends like a picture's name, or if its ending is not one of the usual ones.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from dptkit.image_io import DEPTH_SUFFIXES, SEGMENT_SUFFIXES, SUPPORTED_SUFFIXES
+from dptkit.errors import DptkitError
+from dptkit.image_io import DEPTH_SUFFIXES, SEGMENT_SUFFIXES, SUPPORTED_SUFFIXES, read_metadata
 
 STANDARD_INPUT = "-"
+_STDIN_TARGET = "stdin"
 _OWN_ENDINGS = tuple({*DEPTH_SUFFIXES.values(), *SEGMENT_SUFFIXES.values()})
+_USUAL_ENDINGS = frozenset(case for suffix in SUPPORTED_SUFFIXES for case in (suffix, suffix.upper()))
 
 
 @dataclass(frozen=True)
@@ -42,77 +45,105 @@ class BadInput:
 def find_inputs(arguments: Sequence[str], recursive: bool) -> Iterator[Input | BadInput]:
     """The pictures that command line arguments mean, in the order of the arguments.
 
-    A folder gives its pictures (by ending; with `recursive` those of its subfolders too) in the file system's
-    order, leaving out results of earlier runs, known by their endings such as `_depth.png`.
+    A folder gives its pictures (by ending; with `recursive` those of its subfolders too) in the file system's order,
+    leaving out results of dptkit. A pattern that the shell left alone gives the files and folders it matches.
     """
     root = _common_folder(arguments)
-    stems = Counter(os.path.splitext(argument)[0] for argument in dict.fromkeys(arguments))
+    for found in _find(arguments, recursive):
+        if isinstance(found, BadInput):
+            yield found
+        elif found == STANDARD_INPUT:
+            yield Input("standard input", None, PurePath(_STDIN_TARGET))
+        else:
+            yield Input(found, Path(found), _target(found, root))
+
+
+def count_inputs(arguments: Sequence[str], recursive: bool) -> int:
+    """How many `find_inputs` will give, if nothing changes meanwhile; quicker than finding them."""
+    return sum(1 for _ in _find(arguments, recursive))
+
+
+def _find(arguments: Sequence[str], recursive: bool) -> Iterator[str | BadInput]:
     for argument in dict.fromkeys(arguments):
         if argument == STANDARD_INPUT:
-            yield Input("standard input", None, PurePath("stdin"))
+            yield argument
         elif os.path.isdir(argument):
-            yield from _in_folder(argument, root, recursive)
-        elif os.path.exists(argument) or not glob.has_magic(argument):
-            keep_ending = stems[os.path.splitext(argument)[0]] > 1
-            yield Input(argument, Path(argument), _target(argument, root, keep_ending))
+            hint = "" if recursive else "; --recursive looks into its subfolders too"
+            yield from _or_bad(_walk(argument, recursive), argument, f"no pictures in this folder{hint}")
+        elif os.path.lexists(argument):
+            yield argument
+        elif glob.has_magic(argument):
+            yield from _or_bad(_matching(argument, recursive), argument, "no picture matches this pattern")
         else:
-            yield from _matching(argument, root)
+            yield BadInput(argument, "no such file or folder")
 
 
-def _in_folder(folder: str, root: str, recursive: bool) -> Iterator[Input | BadInput]:
-    found = False
-    for path in _walk(folder, recursive):
-        found = True
-        yield Input(path, Path(path), _target(path, root, _has_twin(path)))
-    if not found:
-        hint = "" if recursive else "; --recursive looks into its subfolders too"
-        yield BadInput(folder, f"no pictures in this folder{hint}")
+def _or_bad(found: Iterator[str | BadInput], name: str, problem: str) -> Iterator[str | BadInput]:
+    """What was found, or one bad input if that is nothing."""
+    first = next(found, None)
+    yield BadInput(name, problem) if first is None else first
+    yield from found
 
 
-def _walk(folder: str, recursive: bool) -> Iterator[str]:
+def _walk(folder: str, recursive: bool) -> Iterator[str | BadInput]:
     subfolders = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                subfolders.append(entry.path)
-            elif _is_picture_name(entry.name) and entry.is_file():
-                yield entry.path
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    subfolders.append(entry.path)
+                elif _is_picture(entry.path) and entry.is_file():
+                    yield entry.path
+    except OSError as error:
+        yield BadInput(folder, f"cannot read this folder: {error.strerror or error}")
     if recursive:
         for subfolder in sorted(subfolders):
             yield from _walk(subfolder, recursive)
 
 
-def _matching(pattern: str, root: str) -> Iterator[Input | BadInput]:
-    found = False
+def _matching(pattern: str, recursive: bool) -> Iterator[str | BadInput]:
     for path in glob.iglob(pattern, recursive=True):
-        if os.path.isfile(path) and _is_picture_name(os.path.basename(path)):
-            found = True
-            yield Input(path, Path(path), _target(path, root, _has_twin(path)))
-    if not found:
-        yield BadInput(pattern, "no picture matches this pattern")
+        if os.path.isdir(path):
+            yield from _walk(path, recursive)
+        elif _is_picture(path):
+            yield path
 
 
-def _is_picture_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUPPORTED_SUFFIXES and not name.endswith(_OWN_ENDINGS)
+def _is_picture(path: str) -> bool:
+    """By its ending, and not written by dptkit, which only a file named like one of our results is asked for."""
+    if os.path.splitext(path)[1].lower() not in SUPPORTED_SUFFIXES:
+        return False
+    return not (path.endswith(_OWN_ENDINGS) and _is_ours(path))
 
 
-def _has_twin(path: str) -> bool:
-    """Whether another picture beside it has the same stem. A few look-ups, whatever the folder's size."""
-    stem, ending = os.path.splitext(path)
-    endings = {case for suffix in SUPPORTED_SUFFIXES for case in (suffix, suffix.upper())} - {ending}
-    return any(os.path.exists(stem + other) and not _same(path, stem + other) for other in endings)
+def _is_ours(path: str) -> bool:
+    try:
+        read_metadata(path)
+    except (DptkitError, OSError):
+        return False
+    return True
 
 
-def _same(path: str, other: str) -> bool:
-    """One file under two names, as on file systems that do not tell .jpg from .JPG."""
-    return os.path.samefile(path, other)
-
-
-def _target(path: str, root: str, keep_ending: bool) -> PurePath:
+def _target(path: str, root: str) -> PurePath:
     relative = PurePath(os.path.relpath(os.path.abspath(path), root))
-    return relative if keep_ending else relative.with_suffix("")
+    return relative if _keeps_ending(path) else relative.with_suffix("")
+
+
+def _keeps_ending(path: str) -> bool:
+    """Whether the stem alone could mean another picture too. A few look-ups, whatever the folder's size."""
+    stem, ending = os.path.splitext(path)
+    if ending not in _USUAL_ENDINGS or os.path.splitext(stem)[1].lower() in SUPPORTED_SUFFIXES:
+        return True
+    if os.path.basename(stem) == _STDIN_TARGET:
+        return True
+    return any(_is_another(path, stem + other) for other in _USUAL_ENDINGS | {""} if other != ending)
+
+
+def _is_another(path: str, other: str) -> bool:
+    """Another file, not the same one by another name, as where .jpg and .JPG are not told apart."""
+    return os.path.isfile(other) and not os.path.samefile(path, other)
 
 
 def _common_folder(arguments: Sequence[str]) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dptkit.cli.options import check_choice
 from dptkit.cli.progress import DownloadBar
 from dptkit.config import ModelSpec
 from dptkit.errors import ConfigError
 from dptkit.predictor import Predictor, load
-from dptkit.presets import PRESETS
-from dptkit.runtime.backend import PRECISIONS
+from dptkit.presets import find_preset
+from dptkit.runtime.backend import PRECISIONS, Precision
+from dptkit.weights.published import model_file
 
 
-def check_model(model: str, task: str) -> None:
-    """Raises ConfigError at once if `model` is a preset of another task."""
-    if model in PRESETS:
-        _check_task(PRESETS[model].spec, task)
+def check_usage(model: str, task: str, precision: str) -> Precision:
+    """Before any picture is looked at: raises UnknownModelError or ConfigError for what cannot work."""
+    check_choice(precision, PRECISIONS, "--precision")
+    if model_file(model) is None:
+        _check_task(find_preset(model).spec, task)
+    assert precision in PRECISIONS
+    return precision
 
 
 def load_predictor(
@@ -24,13 +29,11 @@ def load_predictor(
     *,
     weights: Path | None,
     device: str,
-    precision: str,
+    precision: Precision,
     size: int | None,
     background: tuple[int, int, int],
 ) -> Predictor:
     """As `dptkit.load`; raises ConfigError if the model is of another task."""
-    if precision not in PRECISIONS:
-        raise ConfigError(f"--precision: {precision!r} is none of {', '.join(PRECISIONS)}")
     bar = DownloadBar(model)
     try:
         predictor = load(

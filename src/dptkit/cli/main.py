@@ -6,6 +6,7 @@ Exit codes: 0 all done · 1 something failed · 2 wrong usage, unknown model or 
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -31,12 +32,19 @@ def _with_exit_code(verb: Callable[..., int]) -> Callable[..., None]:
     def command(*args: Any, **options: Any) -> None:
         try:
             code = verb(*args, **options)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
         except DptkitError as error:
             typer.echo(f"dpt: {error}", err=True)
             code = 2 if isinstance(error, (UnknownModelError, ConfigError)) else 1
         except KeyboardInterrupt:
             typer.echo("dpt: interrupted", err=True)
             code = INTERRUPTED
+        except OSError as error:
+            typer.echo(f"dpt: {error.strerror or error}", err=True)
+            _silence_stdout()
+            code = 1
         raise typer.Exit(code)
 
     return command
@@ -71,14 +79,22 @@ def _options(
 
 def main() -> None:
     """Run the command line; ends by SystemExit with the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name that the terminal's encoding lacks must not end the run.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="dpt")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has gone, as in `dpt models | head`; Python must not complain of it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         sys.exit(1)
+
+
+def _silence_stdout() -> None:
+    """Nobody takes our output any more, as in `dpt models | head`; Python must not complain of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

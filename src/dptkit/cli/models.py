@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from dptkit.cli import options
+import typer
 
 
-def models(as_json: options.Json = False) -> int:
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print an array of JSON objects, with sources.")] = False,
+) -> int:
     """List the published models: task, parameters, licence, size, and whether their weights are here."""
     import json
-
-    import typer
 
     from dptkit.presets import PRESETS
 
     rows = [_row(preset.name) for preset in PRESETS.values()]
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(rows, indent=2))
         return 0
-    header = ("name", "task", "parameters", "size", "licence", "weights", "gives", "trained on")
+    header = ("name", "task", "parameters", "size", "licence", "weights", "gives")
     lines = [header, *(_columns(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header) - 1)]
     for line in lines:
@@ -31,7 +31,7 @@ def models(as_json: options.Json = False) -> int:
 def _columns(row: dict[str, Any]) -> tuple[str, ...]:
     about = "" if row["size_exact"] else "about "
     parameters, size = f"{row['parameters'] / 1e6:.1f} M", f"{about}{row['size'] / 1e6:.0f} MB"
-    return (row["name"], row["task"], parameters, size, row["license"], row["weights"], row["gives"], row["trained_on"])
+    return (row["name"], row["task"], parameters, size, row["license"], row["weights"], row["gives"])
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -42,13 +43,11 @@ def parse_colour(text: str) -> tuple[int, int, int]:
     """ "#rrggbb" or a colour's name -> RGB in 0..255. Raises ConfigError."""
     if text.lower() in _COLOURS:
         return _COLOURS[text.lower()]
-    digits = text.removeprefix("#")
-    try:
-        if len(digits) != 6:
-            raise ValueError
-        return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
-    except ValueError:
-        raise ConfigError(f"{text!r} is not a colour: use #rrggbb, white, black or grey") from None
+    match = re.fullmatch(r"#?([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", text.lower())
+    if match is None:
+        raise ConfigError(f"{text!r} is not a colour: use #rrggbb, white, black or grey")
+    red, green, blue = (int(digits, 16) for digits in match.groups())
+    return red, green, blue
 
 
 def parse_choices(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:

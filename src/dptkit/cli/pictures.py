@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from dptkit.cli.inputs import BadInput, Input, find_inputs
-from dptkit.cli.progress import picture_bar
+from dptkit.cli.inputs import BadInput, Input, count_inputs, find_inputs
+from dptkit.cli.progress import PictureScreen
 from dptkit.errors import DptkitError, ImageReadError
 from dptkit.image_io import read_image
 from dptkit.image_io.names import printable
@@ -56,20 +56,20 @@ class PictureRun:
     def start(self, load: Callable[[], Predictor]) -> int:
         """Run over all pictures. Returns the exit code: 0 if all went well, 1 if any failed.
 
-        The model is loaded when the first picture needs it. Ctrl-C passes through, after a summary; results
-        written so far are whole.
+        The model is loaded when the first picture needs it. Ctrl-C passes through, after a summary; results written so
+        far are whole.
         """
-        total = sum(1 for _ in find_inputs(self.arguments, self.recursive))
+        total = count_inputs(self.arguments, self.recursive)
         try:
-            with picture_bar(total) as advance:
-                self._run(load, advance)
+            with PictureScreen(total) as screen:
+                self._run(load, screen)
         finally:
             self._summarise(total)
         return 1 if self._counts.failed else 0
 
-    def _run(self, load: Callable[[], Predictor], advance: Callable[[], None]) -> None:
+    def _run(self, load: Callable[[], Predictor], screen: PictureScreen) -> None:
         predictor: Predictor | None = None
-        wanted = self._wanted(advance)
+        wanted = self._wanted(screen)
         while batch := list(islice(wanted, self.batch_size)):
             pictures: list[tuple[Input, Picture]] = []
             predictor = predictor or load()
@@ -77,96 +77,96 @@ class PictureRun:
                 try:
                     pictures.append((entry, self._read(entry, predictor)))
                 except (DptkitError, MemoryError) as error:
-                    self._fail(entry.name, error, advance)
-            self._predict(predictor, pictures, advance)
+                    self._fail(entry.name, _message(error, entry.name), screen)
+            self._predict(predictor, pictures, screen)
 
-    def _wanted(self, advance: Callable[[], None]) -> Iterator[Input]:
+    def _wanted(self, screen: PictureScreen) -> Iterator[Input]:
         for entry in find_inputs(self.arguments, self.recursive):
             if self._stopped():
                 return
             if isinstance(entry, BadInput):
-                self._fail(entry.name, ImageReadError(f"{printable(entry.name)}: {entry.problem}"), advance)
+                self._fail(entry.name, f"{printable(entry.name)}: {entry.problem}", screen)
             elif self.skip_existing and all(self._file(entry, suffix).is_file() for suffix in self.suffixes):
                 self._counts.skipped += 1
-                self._report({"input": printable(entry.name), "skipped": True}, f"{printable(entry.name)}: skipped")
-                advance()
+                self._report({"input": entry.name, "skipped": True}, f"{printable(entry.name)}: skipped", screen)
+                screen.advance()
             else:
                 yield entry
 
     def _read(self, entry: Input, predictor: Predictor) -> Picture:
+        if entry.path is None and sys.stdin is None:
+            raise ImageReadError("standard input: is closed")
         source = sys.stdin.buffer if entry.path is None else entry.path
         return read_image(source, background=predictor.background)
 
-    def _predict(
-        self, predictor: Predictor, pictures: list[tuple[Input, Picture]], advance: Callable[[], None]
-    ) -> None:
+    def _predict(self, predictor: Predictor, pictures: list[tuple[Input, Picture]], screen: PictureScreen) -> None:
         if not pictures or self._stopped():
             return
         started = time.perf_counter()
         try:
             results = predictor.predict_batch([picture for _, picture in pictures], scores=self.scores)
+        # torch tells of a device without memory by a RuntimeError.
         except (DptkitError, MemoryError, RuntimeError) as error:
             if len(pictures) > 1:
                 for single in pictures:  # find the picture that is to blame
-                    self._predict(predictor, [single], advance)
+                    self._predict(predictor, [single], screen)
             else:
                 name = pictures[0][0].name
-                self._fail(name, type(error)(f"{printable(name)}: {_first_line(error)}"), advance)
+                self._fail(name, f"{printable(name)}: {_cause(error)}", screen)
             return
         seconds = (time.perf_counter() - started) / len(pictures)
         for (entry, picture), result in zip(pictures, results, strict=True):
             if not self._stopped():
-                self._write(entry, picture, result, seconds, advance)
+                self._write(entry, picture, result, seconds, screen)
 
-    def _write(
-        self, entry: Input, picture: Picture, result: Result, seconds: float, advance: Callable[[], None]
-    ) -> None:
+    def _write(self, entry: Input, picture: Picture, result: Result, seconds: float, screen: PictureScreen) -> None:
         try:
             report = self.write(self._file(entry, ""), picture, result)
         except (DptkitError, MemoryError) as error:
-            self._fail(entry.name, error, advance)
+            self._fail(entry.name, _message(error, entry.name), screen)
             return
         self._counts.done += 1
         height, width = result.size
         origin = result.provenance
-        name = printable(entry.name)
-        whole = {"input": name, "width": width, "height": height, **report, "model": origin.model}
+        whole = {"input": entry.name, "width": width, "height": height, **report, "model": origin.model}
         whole |= {"engine": origin.engine, "precision": origin.precision, "seconds": round(seconds, 4)}
-        self._report(whole, f"{name} -> {', '.join(report['outputs'].values())}")
-        advance()
+        written = ", ".join(printable(path) for path in report["outputs"].values())
+        self._report(whole, f"{printable(entry.name)} -> {written}", screen)
+        screen.advance()
 
     def _file(self, entry: Input, suffix: str) -> Path:
         return self.output / entry.target.parent / (entry.target.name + suffix)
 
-    def _fail(self, name: str, error: BaseException, advance: Callable[[], None]) -> None:
+    def _fail(self, name: str, message: str, screen: PictureScreen) -> None:
         self._counts.failed += 1
-        message = str(error) if isinstance(error, DptkitError) else f"{printable(name)}: {_first_line(error)}"
         if self.as_json:
-            self._report({"input": printable(name), "error": message}, "")
-        typer.echo(f"dpt: {message}", err=True)
-        advance()
+            screen.result(json.dumps({"input": name, "error": message}), always=True)
+        screen.problem(f"dpt: {message}")
+        screen.advance()
 
     def _stopped(self) -> bool:
         return self.fail_fast and self._counts.failed > 0
 
-    def _report(self, record: dict[str, Any], line: str) -> None:
-        if self.as_json:
-            typer.echo(json.dumps(record, ensure_ascii=False))
-        elif not sys.stderr.isatty():
-            typer.echo(line)
+    def _report(self, record: dict[str, Any], line: str, screen: PictureScreen) -> None:
+        # Plain ASCII: whatever the output's encoding, the names in it stay exact.
+        screen.result(json.dumps(record) if self.as_json else line, always=self.as_json)
 
     def _summarise(self, total: int) -> None:
         counts = self._counts
         if not counts.done + counts.failed + counts.skipped:
             return  # the model could not be loaded, which says enough
-        parts = [f"{counts.done} of {total} done"]
-        parts += [
-            f"{count} {word}" for count, word in ((counts.failed, "failed"), (counts.skipped, "skipped")) if count
-        ]
-        typer.echo(f"dpt: {', '.join(parts)}; results in {printable(str(self.output))}", err=True)
+        optional = ((counts.failed, "failed"), (counts.skipped, "skipped"))
+        parts = [f"{counts.done} of {total} done", *(f"{count} {word}" for count, word in optional if count)]
+        where = f"; results in {printable(str(self.output))}" if counts.done + counts.skipped else ""
+        typer.echo(f"dpt: {', '.join(parts)}{where}", err=True)
 
 
-def _first_line(error: BaseException) -> str:
+def _message(error: Exception, name: str) -> str:
+    """An error of ours names its file already."""
+    return str(error) if isinstance(error, DptkitError) else f"{printable(name)}: {_cause(error)}"
+
+
+def _cause(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory for this picture"
     return next(iter(str(error).splitlines()), type(error).__name__)

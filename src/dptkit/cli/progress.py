@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,12 +20,6 @@ from rich.progress import (
 from rich.text import Text
 
 
-class Advance(Protocol):
-    """Say that one more piece of work is done."""
-
-    def __call__(self) -> None: ...
-
-
 class _Rate(ProgressColumn):
     """Pictures per second."""
 
@@ -35,17 +27,55 @@ class _Rate(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.1f}/s", style="progress.data.speed")
 
 
-@contextmanager
-def picture_bar(total: int) -> Iterator[Advance]:
-    """A bar with rate and time left, on a terminal; nothing elsewhere, where each picture prints its own line."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("pictures", total=total)
-        yield lambda: progress.advance(task)
+class PictureScreen:
+    """Results and problems of a run, and on a terminal a bar with rate and time left below them.
+
+    Results go to standard output, problems and the bar to standard error. While the bar is on the terminal, a result's
+    plain line is left out there, and all else is written above the bar.
+    """
+
+    def __init__(self, total: int) -> None:
+        console = Console(stderr=True)
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+            # Rich would send standard output to the terminal, even if it is a file.
+            self._bar = Progress(
+                *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            self._bar.add_task("pictures", total=total)
+
+    def __enter__(self) -> PictureScreen:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self) -> None:
+        """One more picture is done with."""
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def result(self, line: str, *, always: bool = False) -> None:
+        """A line on standard output; beside a bar on the same terminal only if `always`."""
+        if self._bar is None or not sys.stdout.isatty():
+            typer.echo(line)
+        elif always:
+            self._above_bar(line)
+
+    def problem(self, line: str) -> None:
+        """A line on standard error."""
+        if self._bar is None:
+            typer.echo(line, err=True)
+        else:
+            self._above_bar(line)
+
+    def _above_bar(self, line: str) -> None:
+        assert self._bar is not None
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class DownloadBar:
@@ -78,4 +108,4 @@ class DownloadBar:
         if tenth > self._tenth:
             self._tenth = tenth
             of = f" of {total / 1e6:.0f}" if total else ""
-            print(f"{self._name}: {done / 1e6:.0f}{of} MB", file=sys.stderr, flush=True)  # noqa: T201
+            typer.echo(f"{self._name}: {done / 1e6:.0f}{of} MB", err=True)

@@ -39,12 +39,12 @@ def segment(
     wanted = options.parse_choices(formats, FORMATS, "--format")
     colour = options.parse_colour(background)
 
-    from dptkit.cli.loading import check_model, load_predictor
+    from dptkit.cli.loading import check_usage, load_predictor
     from dptkit.cli.pictures import Picture, PictureRun, Result
     from dptkit.image_io import SEGMENT_SUFFIXES, write_labels, write_overlay, write_scores, write_segments_json
     from dptkit.outputs import SegmentationMap
 
-    check_model(model, "segmentation")
+    checked_precision = check_usage(model, "segmentation", precision)
 
     def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
         assert isinstance(result, SegmentationMap)
@@ -76,6 +76,12 @@ def segment(
     )
     return run.start(
         lambda: load_predictor(
-            model, "segmentation", weights=weights, device=device, precision=precision, size=size, background=colour
+            model,
+            "segmentation",
+            weights=weights,
+            device=device,
+            precision=checked_precision,
+            size=size,
+            background=colour,
         )
     )

@@ -19,8 +19,8 @@ from dptkit.image_io.depth_png import dequantise, quantise
 from dptkit.image_io.names import printable
 from dptkit.image_io.opening import open_file
 from dptkit.image_io.png_text import decode_png, encode_png
-from dptkit.image_io.record import depth_record, parse_record, provenance_of, to_text
-from dptkit.image_io.sidecar import read_sidecar, write_with_sidecar
+from dptkit.image_io.record import CONTENTS, depth_record, parse_record, provenance_of, to_text
+from dptkit.image_io.sidecar import read_sidecar, sidecar_path, write_with_sidecar
 from dptkit.outputs import DepthMap
 
 DepthFormat = Literal["png16", "color", "npy", "pfm", "tiff", "exr"]
@@ -34,6 +34,8 @@ DEPTH_SUFFIXES: dict[DepthFormat, str] = {
     "exr": "_depth.exr",
 }
 """What is appended to a picture's stem to name its depth file, by format."""
+
+_WITH_SIDECAR: tuple[DepthFormat, ...] = ("npy", "pfm")
 
 _ENDINGS: tuple[tuple[str, DepthFormat], ...] = (
     ("_color.png", "color"),
@@ -58,6 +60,12 @@ class WrittenDepth:
     scale: float | None
     offset: float | None
     sidecar: Path | None = None
+
+
+def depth_endings(format: DepthFormat) -> tuple[str, ...]:
+    """Endings of all files that a format writes: the data's, and the sidecar's where there is one."""
+    ending = DEPTH_SUFFIXES[format]
+    return (ending, sidecar_path(ending).name) if format in _WITH_SIDECAR else (ending,)
 
 
 def write_depth(
@@ -117,12 +125,12 @@ def read_depth(path: str | os.PathLike[str]) -> DepthMap:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The record of a file that `write_depth` wrote, colour pictures included; keys in `record.py`.
+    """The record of any file of ours that holds one, pictures of depth and classes included; keys in `record.py`.
 
-    Raises ImageReadError as `read_depth` does.
+    Raises ImageReadError as `read_depth` does, for files of other programs too.
     """
     try:
-        return _load(Path(path), ("depth", "depth_colour"))[1]
+        return _load(Path(path), CONTENTS)[1]
     except ImageReadError as error:
         raise ImageReadError(f"{printable(path)}: {error}") from error.__cause__
 

@@ -78,6 +78,10 @@ def depth_record(
     }
 
 
+CONTENTS = ("depth", "depth_colour", "labels", "overlay", "scores")
+"""What a file of ours can hold."""
+
+
 def to_text(record: Mapping[str, Any]) -> str:
     """The record as one line of ASCII JSON; floats are written so that they read back exactly."""
     return json.dumps(record, allow_nan=False, separators=(",", ":"))

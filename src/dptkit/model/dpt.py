@@ -15,7 +15,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dptkit.model.encoders.base import Encoder
-from dptkit.model.encoders.transformer import Transformer
+from dptkit.model.encoders.transformer import PositionEmbedding, Transformer
 from dptkit.model.fusion import Fusion
 from dptkit.model.heads import AuxiliaryHead, DepthHead, SegmentationHead
 from dptkit.model.reassemble import Reassemble
@@ -69,6 +69,17 @@ class DPT(nn.Module):
         for module in self.modules():
             if isinstance(module, Transformer):
                 module.gradient_checkpointing = enabled
+
+    def freeze(self) -> DPT:
+        """Ready for prediction: evaluation mode, no gradients, resized position embeddings kept per grid.
+
+        The weights must not be changed afterwards; `train()` undoes what is kept.
+        """
+        self.eval().requires_grad_(False)
+        for module in self.modules():
+            if isinstance(module, PositionEmbedding):
+                module.keep_resized(True)
+        return self
 
     def _fuse(self, image: Tensor) -> list[Tensor]:
         stride = self.encoder.stride

@@ -12,7 +12,7 @@ from dptkit.runtime.backend import PRECISIONS, Precision
 
 
 class TorchBackend:
-    """Runs a network in inference mode. The network is moved and cast in place, and belongs to the backend."""
+    """Runs a network in inference mode. It is moved, cast and frozen in place, and belongs to the backend."""
 
     engine = "torch"
 
@@ -22,7 +22,7 @@ class TorchBackend:
             raise ConfigError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
         self._device = find_device(device)
         self._dtype: torch.dtype = getattr(torch, precision)
-        self._network = network.eval().requires_grad_(False).to(self._device, self._dtype)
+        self._network = network.to(self._device, self._dtype).freeze()
         self.precision = precision
         self.device = str(self._device)
 

@@ -11,14 +11,13 @@ from dptkit.config import ModelSpec
 from dptkit.errors import UnknownModelError, WeightsError
 from dptkit.presets import PRESETS, find_preset
 from dptkit.weights.layouts import build_key_table, detect_layout
-from dptkit.weights.load import as_file
-from dptkit.weights.published import published_weights
+from dptkit.weights.published import model_file, published_weights
 from dptkit.weights.tensor_file import read_tensors
 
 
 def open_weights(source: str) -> tuple[Path, dict[str, Tensor], ModelSpec | None]:
     """A file, or a published model by name: its path, tensors, and specification where that is known."""
-    path = as_file(source)
+    path = model_file(source)
     if path is not None:
         tensors, spec = read_tensors(path)
         return path, tensors, spec

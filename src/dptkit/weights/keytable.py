@@ -71,6 +71,11 @@ class Rule:
     shape: tuple[int, ...]
     dtype: torch.dtype
 
+    def part_shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the counterparts."""
+        meta = torch.empty(self.shape, dtype=self.dtype, device="meta")
+        return [tuple(part.shape) for part in self.transform.split(meta, len(self.theirs))]
+
 
 class KeyTable:
     """A layout's table for one network. Raises ValueError if a tensor of ours has no counterpart."""
@@ -97,15 +102,12 @@ class KeyTable:
         ours = {}
         for rule in self.rules:
             parts = [state[name] for name in rule.theirs]
-            try:
-                tensor = rule.transform.join(parts)
-            except (RuntimeError, IndexError):
-                tensor = parts[0]
-            if tuple(tensor.shape) != rule.shape:
-                raise WeightsError(
-                    f"{where}: {rule.theirs[0]} has shape {tuple(parts[0].shape)}, which does not give "
-                    f"{rule.shape} as the network needs"
-                )
+            for name, part, shape in zip(rule.theirs, parts, rule.part_shapes(), strict=True):
+                if tuple(part.shape) != shape:
+                    raise WeightsError(
+                        f"{where}: {name} has shape {tuple(part.shape)}, not {shape} as the network needs"
+                    )
+            tensor = rule.transform.join(parts)
             # Counters survive a file that was cast to half precision as a whole.
             ours[rule.ours] = tensor if rule.dtype.is_floating_point else tensor.to(rule.dtype)
         return ours

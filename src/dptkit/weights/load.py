@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 
 from dptkit.config import ModelConfig, ModelSpec
-from dptkit.errors import UnknownModelError, WeightsError
+from dptkit.errors import WeightsError
 from dptkit.model.build import build_model
 from dptkit.model.dpt import DPT
-from dptkit.presets import PRESETS, find_preset
+from dptkit.presets import find_preset
 from dptkit.weights.cache import Progress, sha256_of
 from dptkit.weights.convert import convert_to_ours
-from dptkit.weights.published import published_weights
+from dptkit.weights.published import model_file, published_weights
 from dptkit.weights.tensor_file import read_tensors
-
-_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
 class LoadedModel(NamedTuple):
@@ -36,7 +34,7 @@ def load_model(model: str | Path, weights: str | Path | None = None, progress: P
     weights: a file in any known layout (recognised by its tensor names) to put into that preset's architecture
     instead of the published weights. Raises UnknownModelError, or WeightsError naming the file and what is wrong.
     """
-    path = as_file(model)
+    path = model_file(model)
     if path is not None:
         if weights is not None:
             raise WeightsError(f"{path}: is a whole model already; give either a model file or a preset with weights")
@@ -53,27 +51,20 @@ def load_model(model: str | Path, weights: str | Path | None = None, progress: P
         spec = preset.spec if own_spec is None or own_spec.model == preset.spec.model else own_spec
         if spec is not preset.spec:
             raise WeightsError(f"{path}: holds the network of {spec.name}, not that of {preset.name}")
-    return LoadedModel(spec, build_network(spec.model, tensors, str(path)), sha256_of(path))
+    return LoadedModel(spec, build_network(spec.model, tensors, str(path), copy=False), sha256_of(path))
 
 
-def build_network(config: ModelConfig, tensors: Mapping[str, Tensor], where: str = "state dict") -> DPT:
-    """The network of `config` with these weights (any layout), float32, in evaluation mode."""
+def build_network(
+    config: ModelConfig, tensors: Mapping[str, Tensor], where: str = "state dict", *, copy: bool = True
+) -> DPT:
+    """The network of `config` with these weights (any layout), float32, in evaluation mode.
+
+    copy: False takes the tensors over, which saves memory; they must not be used elsewhere.
+    """
     ours = convert_to_ours(tensors, config, where)
     with torch.device("meta"):
         network = build_model(config)
     wanted = network.state_dict()
-    cast = {name: tensor.to(wanted[name].dtype) for name, tensor in ours.items()}
+    cast = {name: tensor.to(wanted[name].dtype, copy=copy) for name, tensor in ours.items()}
     network.load_state_dict(cast, strict=True, assign=True)
     return network.eval()
-
-
-def as_file(model: str | Path) -> Path | None:
-    """The path, if `model` means a file rather than a preset."""
-    if str(model) in PRESETS:
-        return None
-    path = Path(model)
-    if path.is_file():
-        return path
-    if isinstance(model, Path) or path.suffix in _FILE_SUFFIXES or len(path.parts) > 1:
-        raise UnknownModelError(f"{path}: no such model file")
-    return None

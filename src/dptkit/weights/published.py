@@ -5,10 +5,24 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from dptkit.errors import DownloadError
-from dptkit.presets import Preset
+from dptkit.errors import DownloadError, UnknownModelError
+from dptkit.presets import PRESETS, Preset
 from dptkit.weights.cache import Progress, is_cached
 from dptkit.weights.download import fetch, is_offline
+
+_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def model_file(model: str | Path) -> Path | None:
+    """The path, if `model` means a file rather than a preset. Raises UnknownModelError if that file is not there."""
+    if str(model) in PRESETS:
+        return None
+    path = Path(model)
+    if path.is_file():
+        return path
+    if isinstance(model, Path) or path.suffix in _FILE_SUFFIXES or len(path.parts) > 1:
+        raise UnknownModelError(f"{path}: no such model file")
+    return None
 
 
 def bundled_path(filename: str) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 import stat
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +22,9 @@ from dptkit.version import __version__
 
 SPEC_KEY = "dptkit"
 """Metadata key under which a safetensors file of ours carries its specification as JSON."""
+
+_FORBIDDEN = re.compile(r"global|reduce|class|instance|build|persistent|unsupported", re.IGNORECASE)
+"""Words by which torch says that a pickle asked for more than tensors."""
 
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 
@@ -75,14 +80,21 @@ def _read_safetensors(path: Path) -> TensorFile:
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        start = file.read(2)
+    # A zip archive, or a pickle of protocol 2 or later: everything that torch.save ever wrote.
+    if start != b"PK" and start[:1] != pickle.PROTO:
+        raise WeightsError(f"{path}: neither a safetensors nor a PyTorch file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"{path}: refused, since reading it could run code that it brings along; only tensors are accepted"
-        ) from None
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickle protocols
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage shows as almost any type of error
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError) and _FORBIDDEN.search(str(error)):
+            raise WeightsError(
+                f"{path}: refused, since reading it could run code that it brings along; only tensors are accepted"
+            ) from None
         raise WeightsError(f"{path}: not a readable PyTorch file ({cause})") from None
     tensors = _unwrap(content)
     if not tensors:

@@ -127,14 +127,12 @@ def test_numbers_of_json_are_those_of_the_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["new\nline.png", "tab\t.png"])
-@pytest.mark.xfail(strict=True, reason="JSON escapes by itself: the name is escaped twice and is no file's any more")
 def test_json_names_the_file_exactly(tmp_path: Path, name: str) -> None:
     path = save_picture(tmp_path / name)
     (record,) = dpt("depth", path, "-o", tmp_path / "out", "--json", *SMALL).records
     assert record["input"] == str(path)
 
 
-@pytest.mark.xfail(strict=True, reason="the results' paths are printed as they are")
 def test_plain_output_is_one_line_a_picture_whatever_its_name(tmp_path: Path) -> None:
     path = save_picture(tmp_path / "new\nline.png")
     assert len(dpt("depth", path, "-o", tmp_path / "out", *SMALL).lines) == 1
@@ -223,7 +221,6 @@ def test_skip_existing_looks_for_the_formats_that_are_wanted(folder: Path) -> No
     assert "3 of 3 done;" in ran.errors[-1]
 
 
-@pytest.mark.xfail(strict=True, reason="an NPY without its sidecar cannot be read, but is skipped")
 def test_skip_existing_wants_the_sidecar_too(folder: Path) -> None:
     out = folder.parent / "out"
     dpt("depth", folder, "-o", out, "--format", "npy", *SMALL)
@@ -357,7 +354,6 @@ def test_no_inputs_is_exit_code_2() -> None:
     assert dpt("depth").code == 2
 
 
-@pytest.mark.xfail(strict=True, reason="looked at only when the first picture needs the model; then each picture fails")
 @pytest.mark.parametrize("options", [["--vmin", "nan"], ["--vmax", "inf"], ["--precision", "x"], ["--model", "x"]])
 def test_wrong_usage_is_seen_before_any_picture(tmp_path: Path, options: list[str]) -> None:
     assert dpt("depth", tmp_path, "-o", tmp_path / "out", *options).code == 2
@@ -373,7 +369,6 @@ def test_missing_or_broken_weights_are_one_line(tmp_path: Path) -> None:
         assert options[1] in ran.errors[0]
 
 
-@pytest.mark.xfail(strict=True, reason="says that reading the picture could run code")
 def test_a_picture_as_model_is_called_what_it_is(tmp_path: Path) -> None:
     path = save_picture(tmp_path / "a.png")
     (line,) = dpt("depth", path, "--model", path).errors
@@ -388,7 +383,6 @@ def test_an_unwritable_folder_is_named_for_each_picture(folder: Path) -> None:
     assert all("cannot write" in line and "Not a directory" in line for line in ran.errors[:3])
 
 
-@pytest.mark.xfail(strict=True, reason="names a folder that is not there")
 def test_summary_of_nothing_written_points_to_no_folder(tmp_path: Path) -> None:
     ran = dpt("depth", tmp_path / "missing.jpg", "-o", tmp_path / "out", *SMALL)
     assert ran.errors[-1] == "dpt: 0 of 1 done, 1 failed"

@@ -120,7 +120,7 @@ class Touches:
         "torch",
         "legacy",
         "pickle",
-        pytest.param("new pickle", marks=pytest.mark.xfail(strict=True, reason="torch.load warns of the protocol")),
+        "new pickle",
     ],
 )
 def test_a_file_that_brings_code_is_refused_and_runs_nothing(tmp_path: Path, name: str, writer: str) -> None:
@@ -152,21 +152,18 @@ def test_what_is_no_weight_file_is_refused(tmp_path: Path, name: str, content: b
     refusal(tmp_path / name)
 
 
-@pytest.mark.xfail(strict=True, reason="an unpickling error of any cause is told as one of safety")
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html>\n<html>Not Found</html>\n", b'{"error": "not found"}'])
 def test_a_saved_error_page_is_not_called_dangerous(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net.pt").write_bytes(content)
     assert "could run code" not in refusal(tmp_path / "net.pt")
 
 
-@pytest.mark.xfail(strict=True, reason="torch.load raises IndexError, struct.error and others for broken pickles")
 @pytest.mark.parametrize("opcodes", [b"t.", b"J\x01"], ids=["tuple-of-nothing", "cut-number"])
 def test_a_broken_pickle_is_refused(tmp_path: Path, opcodes: bytes) -> None:
     (tmp_path / "net.pt").write_bytes(b"\x80\x02" + opcodes)
     refusal(tmp_path / "net.pt")
 
 
-@pytest.mark.xfail(strict=True, reason="cut in the middle of a number, torch.load raises struct.error")
 def test_a_legacy_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     """Format before PyTorch 1.6, which many published checkpoints are in."""
     path = tmp_path / "net.pt"

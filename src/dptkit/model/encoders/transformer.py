@@ -6,6 +6,7 @@ B batch · N patch tokens · P prefix tokens · T = P + N · D width · gh gw to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,9 +63,11 @@ class Block(nn.Module):
 class PositionEmbedding(nn.Module):
     """Learned position embedding, resized to any grid.
 
-    As isl-org/DPT (`dpt/vit.py`, `_resize_pos_embed`): the patch part is resized bilinearly without antialiasing
-    or aligned corners, the prefix part is untouched. The resized embedding is kept per grid while no gradient is
-    recorded, and made anew whenever the parameter changes.
+    As isl-org/DPT (`dpt/vit.py`, `_resize_pos_embed`): the patch part is resized bilinearly without antialiasing or
+    aligned corners, the prefix part is untouched.
+
+    After `keep_resized(True)` the resized embedding is kept per grid. Only for weights that no longer change: no key
+    can tell that a parameter was written through `.data`. Training mode, loading and casting forget what was kept.
     """
 
     KEPT_GRIDS = 16
@@ -74,24 +77,41 @@ class PositionEmbedding(nn.Module):
         self.grid = grid
         self.prefix_tokens = prefix_tokens
         self.weight = nn.Parameter(torch.zeros(1, prefix_tokens + grid[0] * grid[1], width))
-        self._kept: dict[tuple[object, ...], Tensor] = {}
+        self._kept: dict[tuple[int, int], Tensor] | None = None
+
+    def keep_resized(self, keep: bool) -> None:
+        """Keep resized embeddings from now on, or forget them and make each anew."""
+        self._kept = {} if keep else None
 
     def forward(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
-        if torch.compiler.is_compiling() or torch.is_grad_enabled() or self.weight.is_inference():
+        if self._kept is None or torch.compiler.is_compiling() or torch.is_grad_enabled():
             return self._resize(grid)
-        # The version counts in-place changes; address, type and device tell a replaced parameter.
-        weight = self.weight
-        key = (*grid, weight._version, weight.data_ptr(), weight.dtype, weight.device)
-        kept = self._kept.get(key)
-        if kept is None:
+        resized = self._kept.get(grid)
+        if resized is None:
+            resized = self._resize(grid)
             # A new dict each time: other threads keep reading the old one.
-            recent = list(self._kept.items())[-(self.KEPT_GRIDS - 1) :]
-            kept = self._resize(grid)
-            self._kept = {**dict(recent), key: kept}
-        return kept
+            self._kept = {**dict(list(self._kept.items())[1 - self.KEPT_GRIDS :]), grid: resized}
+        return resized
+
+    def train(self, mode: bool = True) -> PositionEmbedding:
+        if mode:
+            self.keep_resized(False)
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **options: Any) -> PositionEmbedding:
+        self._forget()
+        return super()._apply(*args, **options)
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        self._forget()
+        super()._load_from_state_dict(*args, **options)
+
+    def _forget(self) -> None:
+        self.keep_resized(self._kept is not None)
 
     def _resize(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
-        if grid == self.grid:
+        # An exported program must not ask which grid it is: resizing to the same one changes nothing.
+        if not torch.compiler.is_compiling() and grid == self.grid:
             return self.weight
         prefix, patches = self.weight.split([self.prefix_tokens, self.grid[0] * self.grid[1]], dim=1)
         image_like = patches.transpose(1, 2).unflatten(2, self.grid)
