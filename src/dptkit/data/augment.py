@@ -17,6 +17,7 @@ from dptkit.data.augment_colour import ColourJitter, RandomBlur, RandomGrey, Ran
 from dptkit.data.augment_geometry import (
     RandomCrop,
     RandomFlip,
+    RandomLongSide,
     RandomRotation,
     RandomScale,
     ResizeLongSide,
@@ -38,6 +39,7 @@ __all__ = [
     "RandomFlip",
     "RandomGrey",
     "RandomJpeg",
+    "RandomLongSide",
     "RandomRotation",
     "RandomScale",
     "ResizeLongSide",
@@ -81,21 +83,23 @@ class ToInverseDepth:
 
 
 def paper_depth(sizes: tuple[int, ...] = (384,), crop_size: int = 384) -> Augment:
-    """The DPT paper's for depth: longer side to 384, random square crop of 384, flip.
+    """The DPT paper's for depth: longer side to 384, random square crop of 384, flip. Metres become inverse depth.
 
-    A picture that is not square has a shorter side below the crop after that; it is enlarged until the crop fits,
-    since the paper does not say more than that the crop is square. Metres become inverse depth.
+    A picture that is not square has a shorter side below the crop then. It is made larger until the crop fits, in the
+    same step, so that it is resampled once; the paper says no more than that the crop is square.
     """
-    return Augment((ToInverseDepth(), ResizeLongSide(sizes), RandomCrop((crop_size, crop_size)), RandomFlip()))
+    crop_step = RandomCrop((crop_size, crop_size))
+    return Augment((ToInverseDepth(), ResizeLongSide(sizes, at_least=crop_size), crop_step, RandomFlip()))
 
 
 def paper_segmentation(base: int = 520, crop_size: int = 480) -> Augment:
-    """The DPT paper's for segmentation (PyTorch-Encoding's): shorter side to 520, scale 0.5 to 2, crop 480, flip.
+    """The DPT paper's for segmentation: 520 times 0.5 to 2, random crop of 480 padded with 255, flip.
 
-    The paper says "resize to 520"; PyTorch-Encoding draws the longer side from 0.5 to 2 times 520, ADE20K's readers
-    after it the shorter one. Small pictures are padded with 255.
+    The paper names the protocol of PyTorch-Encoding, whose encoding/datasets/base.py makes the longer side 260 to
+    1040 pixels in one step and pads small pictures. It pads below and right; here the place is random.
     """
-    return Augment((ResizeShortSide((base,)), RandomScale(), RandomCrop((crop_size, crop_size), "pad"), RandomFlip()))
+    crop_step = RandomCrop((crop_size, crop_size), "pad")
+    return Augment((RandomLongSide(base // 2, base * 2), crop_step, RandomFlip()))
 
 
 def to_inverse_depth(sample: Sample) -> Sample:

@@ -112,12 +112,17 @@ def rotate(sample: Sample, degrees: float) -> Sample:
 
 @dataclass(frozen=True)
 class ResizeLongSide:
-    """Longer side to one of `sizes`, drawn at random; the aspect ratio is kept to the pixel."""
+    """Longer side to one of `sizes`, drawn at random; the aspect ratio is kept to the pixel.
+
+    at_least: the shorter side becomes no shorter than this, so that a crop fits after resizing once.
+    """
 
     sizes: tuple[int, ...] = (384,)
+    at_least: int = 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        return _resize_side(sample, _drawn(self.sizes, rng), max)
+        side = self.sizes[math.floor(rng.random() * len(self.sizes))]
+        return _scaled(sample, side / max(sample.valid.shape), self.at_least)
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,20 @@ class ResizeShortSide:
     sizes: tuple[int, ...] = (520,)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        return _resize_side(sample, _drawn(self.sizes, rng), min)
+        side = self.sizes[math.floor(rng.random() * len(self.sizes))]
+        return _scaled(sample, side / min(sample.valid.shape))
+
+
+@dataclass(frozen=True)
+class RandomLongSide:
+    """Longer side to a length uniform in [low, high]."""
+
+    low: int = 260
+    high: int = 1040
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        side = self.low + math.floor(rng.random() * (self.high - self.low + 1))
+        return _scaled(sample, side / max(sample.valid.shape))
 
 
 @dataclass(frozen=True)
@@ -138,9 +156,7 @@ class RandomScale:
     high: float = 2.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        factor = float(rng.uniform(self.low, self.high))
-        height, width = sample.image.shape[:2]
-        return resize(sample, (max(1, round(height * factor)), max(1, round(width * factor))))
+        return _scaled(sample, float(rng.uniform(self.low, self.high)))
 
 
 @dataclass(frozen=True)
@@ -196,14 +212,11 @@ def _empty(sample: Sample) -> int:
     return IGNORED if sample.quantity == "labels" else 0
 
 
-def _resize_side(sample: Sample, side: int, which: Any) -> Sample:
-    height, width = sample.image.shape[:2]
-    factor = side / which(height, width)
-    return resize(sample, (max(1, round(height * factor)), max(1, round(width * factor))))
-
-
-def _drawn(sizes: tuple[int, ...], rng: np.random.Generator) -> int:
-    return sizes[math.floor(rng.random() * len(sizes))]
+def _scaled(sample: Sample, factor: float, at_least: int = 1) -> Sample:
+    """Both sides times `factor`, or a larger one that makes them at least `at_least`."""
+    height, width = sample.valid.shape
+    factor = max(factor, at_least / min(height, width))
+    return resize(sample, (max(at_least, round(height * factor)), max(at_least, round(width * factor))))
 
 
 def _offset(slack: int, rng: np.random.Generator) -> int:

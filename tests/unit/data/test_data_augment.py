@@ -20,6 +20,7 @@ from dptkit.data.augment import (
     RandomFlip,
     RandomGrey,
     RandomJpeg,
+    RandomLongSide,
     RandomRotation,
     RandomScale,
     ResizeLongSide,
@@ -40,6 +41,7 @@ GEOMETRIC: tuple[Augmentation, ...] = (
     ResizeLongSide((90, 130)),
     ResizeShortSide((64,)),
     RandomScale(0.5, 2.0),
+    RandomLongSide(40, 130),
     RandomCrop((48, 32)),
     RandomCrop((100, 120), "enlarge"),
     RandomCrop((100, 120), "pad"),
@@ -201,6 +203,7 @@ def test_sizes_are_exact(height: int, width: int) -> None:
     assert result.image.shape == (120, 120, 3)
     assert set(np.unique(result.target)) <= {0, 255}
     np.testing.assert_array_equal(result.valid, result.target == 0)
+    assert min(ResizeLongSide((77,), at_least=70)(labels, rng).image.shape[:2]) >= 70
     assert max(ResizeLongSide((77,))(labels, rng).image.shape) == 77
     assert min(ResizeShortSide((77,))(labels, rng).image.shape[:2]) == 77
 
