@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dptkit.cli.options import Json
 from dptkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def check(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a contact sheet as PNG: pictures and ground truth.")
     ] = None,
-    json: Json = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per split.")] = False,
 ) -> int:
     """Read every picture and its ground truth; print counts, sizes, value ranges and shares, and name broken files.
 

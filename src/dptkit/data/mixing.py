@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 _BLOCK = 1024  # places, at least, that a block has
 _ORDER, _PASS, _AUGMENT = 1, 2, 3  # independent streams of one seed
-_KEPT = 4  # permutations of passes kept for each data set
+_KEPT = 2  # orders of blocks, and of passes for each data set, that are kept
 
 
 class Draw(NamedTuple):
@@ -47,7 +47,7 @@ class Mixture:
     batch_size: int
     weights: tuple[float, ...] | None = None
     _quotas: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    _cache: dict[tuple[int, int, int], npt.NDArray[np.int64]] = field(init=False, repr=False, compare=False)
+    _kept: dict[int, dict[int, npt.NDArray[np.int64]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.sizes or min(self.sizes) < 1:
@@ -58,7 +58,7 @@ class Mixture:
         if len(weights) != len(self.sizes) or not all(0 <= weight < np.inf for weight in weights) or not sum(weights):
             raise ValueError(f"weights {list(weights)} do not fit {len(self.sizes)} data sets")
         object.__setattr__(self, "_quotas", _quotas(weights))
-        object.__setattr__(self, "_cache", {})
+        object.__setattr__(self, "_kept", {})
 
     def draw(self, step: int, position: int) -> Draw:
         """What comes at `position` of the global batch of `step`, both from 0."""
@@ -82,27 +82,28 @@ class Mixture:
         return Mixture, (self.sizes, self.seed, self.batch_size, self.weights)
 
     def _order(self, block: int) -> npt.NDArray[np.int64]:
-        key = (_ORDER, 0, block)
-        if key not in self._cache:
+        kept = self._kept.setdefault(-1, {})
+        if block not in kept:
             places = np.repeat(np.arange(len(self._quotas)), self._quotas)
-            self._keep(key, places[_shuffled(self.seed, _ORDER, block, 0, len(places))])
-        return self._cache[key]
+            _keep(kept, block, places[_shuffled(self.seed, _ORDER, block, 0, len(places))])
+        return kept[block]
 
     def _permutation(self, dataset: int, completed: int) -> npt.NDArray[np.int64]:
-        key = (_PASS, dataset, completed)
-        if key not in self._cache:
-            self._keep(key, _shuffled(self.seed, _PASS, completed, dataset, self.sizes[dataset]))
-        return self._cache[key]
-
-    def _keep(self, key: tuple[int, int, int], values: npt.NDArray[np.int64]) -> None:
-        while len(self._cache) > _KEPT * (len(self.sizes) + 1):
-            self._cache.pop(next(iter(self._cache)), None)
-        self._cache[key] = values
+        kept = self._kept.setdefault(dataset, {})
+        if completed not in kept:
+            _keep(kept, completed, _shuffled(self.seed, _PASS, completed, dataset, self.sizes[dataset]))
+        return kept[completed]
 
 
 def augmentation_rng(augmentation_seed: int) -> np.random.Generator:
     """The source of randomness for one sample's augmentation."""
     return np.random.Generator(np.random.Philox(key=augmentation_seed))
+
+
+def _keep(kept: dict[int, npt.NDArray[np.int64]], number: int, values: npt.NDArray[np.int64]) -> None:
+    if len(kept) >= _KEPT:
+        kept.pop(next(iter(kept)))
+    kept[number] = values
 
 
 def _quotas(weights: Sequence[float]) -> tuple[int, ...]:

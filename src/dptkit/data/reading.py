@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from dptkit.errors import DataError, ImageReadError
 from dptkit.image_io import read_image
@@ -33,11 +34,7 @@ def read_codes(path: Path) -> npt.NDArray[Any]:
 
     Colour pictures are taken if their channels are equal, as some tools store grey.
     """
-    try:
-        with open_file(path) as file:
-            image = decode(file)
-    except ImageReadError as error:
-        raise DataError(f"{printable(path)}: {error}") from error
+    image = _picture(path)
     if image.mode in ("L", "P"):
         return np.array(image, np.uint8)
     if image.mode == "1":
@@ -120,8 +117,8 @@ def import_h5py() -> Any:
 
 
 def read_values(path: Path) -> npt.NDArray[Any]:
-    """Numbers of any format here, chosen by the ending: .png, .tif (whole numbers), .npy, .pfm, .exr."""
-    readers = {".npy": read_npy, ".pfm": read_pfm, ".exr": read_exr}
+    """Numbers of any format here, chosen by the ending: .npy, .pfm, .exr, .tif (also floats), .png (whole numbers)."""
+    readers = {".npy": read_npy, ".pfm": read_pfm, ".exr": read_exr, ".tif": _read_tiff, ".tiff": _read_tiff}
     reader = readers.get(path.suffix.lower(), read_codes)
     return reader(path)
 
@@ -150,6 +147,19 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         if any(row[column] is None for column in columns):
             raise DataError(f"{printable(path)}: line {number} is cut short")
     return rows
+
+
+def _read_tiff(path: Path) -> npt.NDArray[Any]:
+    image = _picture(path)
+    return np.array(image, np.float32) if image.mode == "F" else read_codes(path)
+
+
+def _picture(path: Path) -> Image.Image:
+    try:
+        with open_file(path) as file:
+            return decode(file)
+    except ImageReadError as error:
+        raise DataError(f"{printable(path)}: {error}") from error
 
 
 def _plane(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -129,6 +129,17 @@ def test_the_sequence_is_the_same_for_ever() -> None:
     assert Mixture(SIZES, 42, BATCH).draw(250, 0).augmentation_seed == GOLDEN_SEED
 
 
+def test_a_small_set_does_not_cost_the_large_one_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A permutation of a million is made once a pass, however often small sets begin anew."""
+    from dptkit.data import mixing
+
+    made: list[int] = []
+    original = mixing._shuffled
+    monkeypatch.setattr(mixing, "_shuffled", lambda *args: made.append(args[-1]) or original(*args))
+    sequence(Mixture((2, 100_000), 0, BATCH), 2000)
+    assert made.count(100_000) == 1
+
+
 def test_places_that_are_not() -> None:
     with pytest.raises(IndexError):
         Mixture(SIZES, 0, BATCH).draw(0, BATCH)

@@ -146,6 +146,12 @@ def test_codes_of_palettes_and_of_grey_stored_as_colour(tmp_path: Path) -> None:
         read_codes(tmp_path / "c.png")
 
 
+def test_tiff_of_floats_and_of_whole_numbers(tmp_path: Path) -> None:
+    for values in (CODES.astype(np.float32) / 3, CODES):
+        Image.fromarray(values).save(tmp_path / "a.tif")
+        np.testing.assert_array_equal(read_values(tmp_path / "a.tif"), values)
+
+
 def test_arrays_that_are_no_plane(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 4)))
     with pytest.raises(DataError, match=r"numbers \[H, W\] are needed"):
