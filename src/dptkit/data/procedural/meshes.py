@@ -101,10 +101,10 @@ def coarse_sphere() -> Mesh:
 
 
 @cache
-def lump(variant: int) -> Mesh:
+def lump(variant: int, around: int = 12, up: int = 8) -> Mesh:
     """An uneven ball of diameter 1, the dense inside of a bush; eight variants."""
     rng = np.random.default_rng(variant % 8)
-    u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 13), np.linspace(-np.pi / 2, np.pi / 2, 9))
+    u, v = np.meshgrid(np.linspace(0, 2 * np.pi, around + 1), np.linspace(-np.pi / 2, np.pi / 2, up + 1))
     bulge = rng.uniform(0.55, 1.15, u.shape)
     bulge[:, -1] = bulge[:, 0]
     bulge[0], bulge[-1] = 0.9, 0.9

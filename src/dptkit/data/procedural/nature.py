@@ -53,7 +53,7 @@ def landscape(scene: Scene) -> Iterator[Camera]:
     for _ in range(int(6 + 60 * draw.unit() ** 2)):
         at, far = spot(6, 250)
         tall = draw.between(3, 12) if draw.chance(0.8) else draw.between(10, 22)
-        vegetation.tree(scene, at, tall, 250 if far < 15 else 120 if far < 40 else 30 if far < 100 else 12)
+        vegetation.tree(scene, at, tall, 250 if far < 10 else 120 if far < 22 else 30 if far < 70 else 12)
     for _ in range(draw.count(0, 22)):
         at, far = spot(2, 60)
         k = draw.unit()

@@ -39,7 +39,7 @@ def tabletop(scene: Scene) -> Iterator[Camera]:
     else:
         top, w, d = spot, draw.between(0.5, 1.5), draw.between(0.5, 1.5)
     if kind != "desk":
-        objects.scatter(scene, top, w, d, draw.count(1, 20))
+        objects.scatter(scene, top, w, d, draw.count(1, 20), 0.16 if kind == "bin" else 9.0)
     if draw.chance(0.25):
         objects.cable(scene, top, 1.0)
     if draw.chance(0.12):
@@ -95,7 +95,7 @@ def _bin(scene: Scene, frame: Frame) -> tuple[Frame, float, float]:
     w, d = draw.between(0.3, 0.8), draw.between(0.25, 0.6)
     top = frame.at(0, 0, high, draw.angle())
     objects.crate(scene, top, w, d, draw.between(0.08, 0.4))
-    return top.at(0, 0, 0.015), w * 0.75, d * 0.75
+    return top.at(0, 0, 0.015), max(w - 0.2, 0.1), max(d - 0.2, 0.1)
 
 
 def _shelf(scene: Scene, depth: float) -> Iterator[Camera]:

@@ -41,13 +41,14 @@ def tree(scene: Scene, frame: Frame, height: float, leaves: int = 250) -> None:
         scene.rod(
             thing, trunk, (0, 0, 0), (0, 0, fork * 1.4), height * draw.between(0.015, 0.035), frame, height * 0.012
         )
+        detail = (12, 8) if leaves > 100 else (7, 5)
         clouds = draw.count(2, 5)
         for _ in range(clouds):
             centre = (draw.between(-0.18, 0.18) * height, draw.between(-0.18, 0.18) * height,
                       height * draw.between(0.55, 0.8))  # fmt: skip
             r = height * draw.between(0.13, 0.26)
             scene.rod(thing, trunk, (0, 0, fork), centre, height * 0.012, frame, height * 0.006)
-            scene.part(thing, meshes.lump(draw.count(0, 7)), leaf, (r * 1.1, r * 1.1, r * 0.9), centre, frame)
+            scene.part(thing, meshes.lump(draw.count(0, 7), *detail), leaf, (r * 1.1, r * 1.1, r * 0.9), centre, frame)
             crown(scene, thing, leaf, frame, centre, (r, r, r * 0.85), leaves)
         return
     scene.rod(thing, trunk, (0, 0, 0), (0, 0, height * 0.9), height * 0.02, frame, height * 0.008)
