@@ -13,10 +13,10 @@ from dptkit.data.procedural.compiled import compiled
 @compiled
 def hash3(x: int, y: int, z: int) -> float:
     """A number in 0..1 for three whole numbers."""
-    n = (x * 73856093) ^ (y * 19349663) ^ (z * 83492791)
-    n = (n ^ (n >> 13)) * 1274126177
-    n = (n ^ (n >> 16)) * 668265263
-    return ((n >> 7) & 0xFFFF) / 65535.0
+    n = x * 374761393 + y * 668265263 + z * 1274126177  # wraps in 64 bits
+    n = (n ^ (n >> 15)) * 2246822519
+    n = (n ^ (n >> 13)) * 3266489917
+    return ((n ^ (n >> 16)) & 0xFFFF) / 65535.0
 
 
 @compiled
