@@ -226,6 +226,15 @@ def test_crop_pads_where_the_picture_ends() -> None:
     assert not crop(sample, 10, 10, (3, 3)).valid.any()
 
 
+def test_intrinsics_to_the_fraction_of_a_pixel() -> None:
+    """By hand: a pixel's centre is at whole numbers, so its left edge is at -0.5 and stays the picture's edge."""
+    sample = replace(coordinates(4, 6), intrinsics=(10.0, 20.0, 1.0, 2.0))
+    assert resize(sample, (12, 12)).intrinsics == (20.0, 60.0, 2.5, 7.0)
+    assert crop(sample, 1, -2, (2, 9)).intrinsics == (10.0, 20.0, 3.0, 1.0)
+    assert flip(sample).intrinsics == (10.0, 20.0, 4.0, 2.0)
+    assert rotate(sample, 90.0).intrinsics == pytest.approx((10.0, 20.0, 3.0, 3.0))
+
+
 def test_flip_twice_and_turn_by_nothing_give_the_sample_back() -> None:
     sample = coordinates(5, 8)
     for result in (flip(flip(sample)), rotate(sample, 0.0), resize(sample, (5, 8))):
@@ -257,7 +266,9 @@ def test_metres_to_inverse_depth() -> None:
 @given(seed=st.integers(0, 2**32))
 def test_cutmix_takes_one_rectangle_of_the_other(seed: int) -> None:
     first, other = coordinates(20, 30), flip(coordinates(20, 30))
+    other = replace(other, valid=other.target > 12)
     mixed, inside = cutmix(first, other, np.random.default_rng(seed))
+    np.testing.assert_array_equal(mixed.valid, np.where(inside, other.valid, first.valid))
     np.testing.assert_array_equal(mixed.target, np.where(inside, other.target, first.target))
     np.testing.assert_array_equal(mixed.image[inside], other.image[inside])
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))

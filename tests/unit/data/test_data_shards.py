@@ -205,6 +205,15 @@ def test_whole_steps_where_nothing_is_lost(values: np.ndarray, quantity: str, en
     np.testing.assert_array_equal(restored[valid], target[valid])
 
 
+def test_sky_is_stored_in_whole_steps_too() -> None:
+    sample = replace(SAMPLE, target=BYTES.astype(np.float32))
+    ending, data, record = encode_target(sample)
+    restored, valid = decode_target({ending: data}, {**record, "quantity": "inverse_depth"})
+    assert ending == "target.png"
+    assert valid.all()
+    np.testing.assert_array_equal(restored, BYTES)
+
+
 @settings(max_examples=50, deadline=None)
 @given(step=st.sampled_from([1.0, 0.001, 1 / 256, 0.37]), seed=st.integers(0, 1000), sky=st.booleans())
 def test_targets_come_back_to_the_bit(step: float, seed: int, sky: bool) -> None:
