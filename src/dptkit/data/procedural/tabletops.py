@@ -50,7 +50,7 @@ def tabletop(scene: Scene) -> Iterator[Camera]:
     while True:
         # From above in front; a desk only from where its user sits.
         far = draw.between(0.55, 1.8) if kind == "desk" else draw.between(0.4, 1.6)
-        steep = draw.between(8, 70) if draw.chance(0.85) else draw.between(70, 89)
+        steep = draw.between(30 if kind == "bin" else 8, 70) if draw.chance(0.85) else draw.between(70, 89)
         pitch = math.radians(draw.between(5, 50) if kind == "desk" else steep)
         yaw = math.pi + draw.normal(0.5) if kind == "desk" else draw.angle()
         target = np.array(top.point(draw.normal(0.12), draw.normal(0.12), draw.between(0, 0.12)))

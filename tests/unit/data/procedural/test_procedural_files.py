@@ -15,7 +15,7 @@ pytest.importorskip("embreex")
 pytest.importorskip("numba")
 
 from dptkit.cli.data_render import render
-from dptkit.data.procedural import PhotoTextures, ProceduralDataset, render_scene, write_scenes
+from dptkit.data.procedural import CLASS_NAMES, PhotoTextures, ProceduralDataset, render_scene, write_scenes
 from dptkit.data.procedural.writing import DISPARITY_SCALE
 from dptkit.data.sample import Dataset
 from dptkit.errors import DataError
@@ -134,3 +134,11 @@ def test_the_data_set_satisfies_the_protocol_without_rendering() -> None:
     assert "embreex" not in set(sys.modules) - before
     with pytest.raises(DataError):
         ProceduralDataset(0)
+
+
+def test_the_class_list_in_the_docs_is_the_one_in_the_code() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "procedural.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    cells = [cell.strip() for row in rows for cell in row.strip("|").split("|")]
+    listed = {int(cells[k]): cells[k + 1].split(",")[0] for k in range(0, len(cells), 2)}
+    assert listed == dict(enumerate(CLASS_NAMES))
