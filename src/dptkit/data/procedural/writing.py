@@ -1,9 +1,9 @@
 """Rendered pictures as files: a folder that any program can read, complete scene by scene.
 
 `SOURCE/NAME.jpg` (or `NAME-image.png`), `SOURCE/NAME.png` 16-bit disparity (value x scale = 1/m, 0 = sky, or
-nothing within 20 km), `NAME-labels.png` and `NAME-instances.png`, `NAME.json` with camera and kind, written last, and one
-`manifest.csv` of all of them. Inverse depth, not depth, so that the sky has its true value and near things keep
-their precision: 0.0001 1/m, from 15 cm on. Readers of a manifest take 0 for "not measured" and leave the sky out.
+nothing within 20 km), `NAME-labels.png` and `NAME-instances.png`, `NAME.json` with camera and kind, written last,
+and one `manifest.csv` of all of them. Inverse depth, not depth, so that the sky has its true value and near things
+keep their precision: 0.0001 1/m, from 15 cm on. Readers of a manifest take 0 for "not measured" and leave the sky out.
 """
 
 from __future__ import annotations

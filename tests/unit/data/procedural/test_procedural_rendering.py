@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,6 +82,12 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order() -> None:
     again = {seed: digest(render_scene(seed, size=SMALL)) for seed in reversed(range(6))}
     assert first == again
     assert len(set(first.values())) == 6
+
+
+def test_threads_at_the_same_time_change_nothing() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: digest(render_scene(seed, size=SMALL)), range(8)))
+    assert together == [digest(render_scene(seed, size=SMALL)) for seed in range(8)]
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
