@@ -15,10 +15,14 @@ from typing import Any
 import typer
 
 from dptkit.cli.convert import convert
+from dptkit.cli.data_check import check
+from dptkit.cli.data_render import render
+from dptkit.cli.data_shard import shard
 from dptkit.cli.depth import depth
 from dptkit.cli.models import models
 from dptkit.cli.pull import pull
 from dptkit.cli.segment import segment
+from dptkit.cli.train import train
 from dptkit.errors import ConfigError, DptkitError, UnknownModelError
 from dptkit.version import __version__
 
@@ -58,8 +62,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verb in (depth, segment, models, pull, convert):
+for _verb in (depth, segment, models, pull, convert, train):
     app.command()(_with_exit_code(_verb))
+_data = typer.Typer(name="data", help="Pictures with ground truth: check, shard, render.", no_args_is_help=True)
+for _data_verb in (check, shard, render):
+    _data.command()(_with_exit_code(_data_verb))
+app.add_typer(_data)
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,6 +20,7 @@ from dptkit.data.kitti import open_kitti, open_kitti_bts
 from dptkit.data.megadepth import open_megadepth
 from dptkit.data.nyu import LABELLED, open_nyu, open_nyu_bts
 from dptkit.data.pascal_context import open_pascal_context
+from dptkit.data.rendered import open_rendered
 from dptkit.data.sample import Dataset
 from dptkit.data.shards import INDEX, open_shards, read_index
 from dptkit.data.tartanair import open_tartanair
@@ -50,6 +51,7 @@ _ENTRIES = (
     DatasetEntry("manifest", "your folder with manifest.csv", "yours", "", open_manifest, marks=("manifest.csv",)),
     DatasetEntry("pairs", "your pictures and ground truth, paired by name", "yours", "", open_pairs),
     DatasetEntry("labels", "your pictures with class ids", "yours", "", open_labels, marks=("classes.txt",)),
+    DatasetEntry("rendered", "scenes written by dpt data render", "yours", "", open_rendered),
     DatasetEntry("shards", "WebDataset shards of any data set", "the data set's", "", open_shards, marks=(INDEX,)),
     DatasetEntry(
         "nyuv2", "indoor, Kinect, metres: the labelled set", "none stated; research",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -49,13 +49,14 @@ class Procedural:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """A data set by its registered name (`dataset`), under `root`."""
+    """A data set by its registered name (`dataset`), under `root`. options: its reader's own."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
     dataset: str
     root: str
     split: str = "train"
     weight: NonNegative = 1.0
+    options: dict[str, str | int | float | bool | list[str]] = field(default_factory=dict)
     kind: Literal["on_disk"] = "on_disk"
 
 
@@ -64,7 +65,7 @@ Source = Annotated[Procedural | OnDisk, Field(discriminator="kind")]
 
 @dataclass(frozen=True)
 class Augment:
-    """Random crops of `Phase.size`; probabilities of the rest. `scale`: range of the random rescale."""
+    """Random crops of `Phase.size`, from pictures with a shorter side of `scale` times that; chances of the rest."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
     scale: tuple[float, float] = (1.0, 1.0)
@@ -73,7 +74,6 @@ class Augment:
     blur: Share = 0.0
     jpeg: Share = 0.0
     grey: Share = 0.0
-    cutmix: Share = 0.0
     rotation_degrees: NonNegative = 0.0
 
 
@@ -164,11 +164,15 @@ class TrainConfig:
     gradient_checkpointing: bool = False
     sync_batch_norm: bool = False
     ema_decay: Share = 0.0
+    devices: Positive = 1
+    nodes: Positive = 1
+    validation: tuple[Source, ...] = ()
+    validation_pictures: Positive = 64
+    validate_every: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Positive = 1000
     keep_checkpoints: Positive = 2
     log_every: Positive = 50
     picture_every: Annotated[int, Field(ge=0)] = 0
-    teacher: str | None = None
     license: str = "unstated"
     trained_on: str = "unstated"
 
@@ -176,6 +180,10 @@ class TrainConfig:
         starts = [phase.start for phase in self.phases]
         if starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= self.steps:
             raise ConfigError(f"phases: starts {starts} must rise from 0 and stay below steps ({self.steps})")
+        if self.validate_every and not self.validation:
+            raise ConfigError("validate_every: there are no validation sources")
+        if self.augment.scale[0] < 1 or self.augment.scale[1] < self.augment.scale[0]:
+            raise ConfigError(f"augment.scale: {list(self.augment.scale)} must rise from at least 1")
 
     def phase_at(self, step: int) -> Phase:
         """The phase that a step belongs to."""

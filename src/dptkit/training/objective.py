@@ -1,0 +1,111 @@
+"""What a run minimises: the configured losses of one batch, and how several processes share their normalisation."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dptkit.config import DepthDecoding
+from dptkit.data.batches import Batch
+from dptkit.model.dpt import DPT
+from dptkit.postprocess import SMALLEST_INVERSE_DEPTH
+from dptkit.training.config import DepthLoss, LossConfig, MetricLoss, SegmentationLoss
+from dptkit.training.losses import (
+    gradient_matching_loss,
+    output_scale_anchor,
+    scale_invariant_log_loss,
+    scale_shift_invariant_loss,
+    scale_shift_invariant_mse,
+    segmentation_loss,
+)
+
+TARGET_CLIP = 20.0
+"""Normalised targets are clipped there: a few pixels at the camera would outweigh the picture otherwise."""
+
+
+class Objective(NamedTuple):
+    """`total` is what is minimised; `parts` are its unweighted terms, by name, for the log.
+
+    measure: by how much this process counts beside others: its valid pixels.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    measure: Tensor
+
+
+def run_network(network: Any, image: Tensor, loss: LossConfig) -> tuple[Tensor, Tensor | None]:
+    """Raw output, and the auxiliary logits where the loss has a use for them. `network`: a DPT, perhaps wrapped."""
+    if isinstance(loss, SegmentationLoss) and loss.auxiliary > 0:
+        raw, auxiliary = network.forward_auxiliary(image)
+        return raw, auxiliary
+    return network(image), None
+
+
+def compute_objective(
+    raw: Tensor, auxiliary: Tensor | None, batch: Batch, loss: LossConfig, decoding: DepthDecoding | None
+) -> Objective:
+    """The losses of a batch. `decoding`: of a metric model, whose raw output becomes metres first."""
+    measure = batch.valid.sum().to(torch.float32)
+    if isinstance(loss, SegmentationLoss):
+        total = segmentation_loss(raw, batch.target, auxiliary, auxiliary_weight=loss.auxiliary)
+        return Objective(total, {"segmentation": total.detach()}, (batch.target != 255).sum().to(torch.float32))
+    if isinstance(loss, MetricLoss):
+        return _metric(raw[:, 0].float(), batch, loss, decoding, measure)
+    return _relative(raw[:, 0].float(), batch, loss, measure)
+
+
+def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor) -> Objective:
+    target, valid = batch.target, batch.valid
+    if loss.normalisation == "median":
+        data = scale_shift_invariant_loss(prediction, target, valid, trim=loss.trim, clip=TARGET_CLIP)
+        clip: float | None = TARGET_CLIP
+    else:
+        data, clip = scale_shift_invariant_mse(prediction, target, valid), None
+    parts, total = {"data": data.detach()}, data
+    if loss.gradient:
+        gradient = gradient_matching_loss(
+            prediction, target, valid, scales=loss.scales, alignment=loss.normalisation, clip=clip
+        )
+        parts["gradient"], total = gradient.detach(), total + loss.gradient * gradient
+    if loss.anchor:
+        anchor = output_scale_anchor(prediction)
+        parts["anchor"], total = anchor.detach(), total + loss.anchor * anchor
+    return Objective(total, parts, measure)
+
+
+def _metric(raw: Tensor, batch: Batch, loss: MetricLoss, decoding: DepthDecoding | None, measure: Tensor) -> Objective:
+    assert decoding is not None
+    inverse = (decoding.scale * raw + decoding.shift).clamp(min=SMALLEST_INVERSE_DEPTH)
+    metres = 1 / inverse
+    data = scale_invariant_log_loss(
+        metres, batch.target, batch.valid, variance_focus=loss.variance_focus, weight=loss.weight
+    )
+    parts, total = {"data": data.detach()}, data
+    if loss.gradient:
+        log_target = batch.target.clamp(min=1e-6).log()
+        gradient = gradient_matching_loss(metres.log(), log_target, batch.valid)
+        parts["gradient"], total = gradient.detach(), total + loss.gradient * gradient
+    return Objective(total, parts, measure)
+
+
+def split_by_source(batch: Batch, raw: Tensor) -> list[tuple[Batch, Tensor]]:
+    """The batch and its outputs, one part for each data set in it."""
+    parts = []
+    for source in batch.source.unique().tolist():
+        chosen = batch.source == source
+        part = batch._replace(
+            image=batch.image[chosen],
+            target=batch.target[chosen],
+            valid=batch.valid[chosen],
+            source=batch.source[chosen],
+        )
+        parts.append((part, raw[chosen]))
+    return parts
+
+
+def shared_parameters(network: DPT) -> list[Tensor]:
+    """What all data sets train: every parameter that learns."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -1,0 +1,95 @@
+"""A run's folder: what it was made of, its log, its results. Enough to repeat it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dptkit.data.sample import Dataset
+from dptkit.errors import TrainingError
+from dptkit.image_io.atomic import write_bytes
+from dptkit.training.config import TrainConfig, parse_config, to_plain
+from dptkit.version import __version__
+
+_PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "lightning-fabric", "numba", "embreex")
+FINGERPRINT_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`run.json` (configuration, versions, data), `log.csv`, `checkpoints/`, `best.` and `model.safetensors`."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def open(self, config: TrainConfig, datasets: Sequence[Dataset]) -> None:
+        """Begin the run, or find it begun already.
+
+        Raises TrainingError if the folder holds a run of another configuration.
+        """
+        record = self.path / "run.json"
+        if record.is_file():
+            begun = parse_config(json.loads(record.read_text("utf-8"))["config"], str(record))
+            if begun != config:
+                changed = [key for key, value in to_plain(config).items() if to_plain(begun)[key] != value]
+                raise TrainingError(
+                    f"{self.path}: holds a run of another configuration: {', '.join(changed)} differ; name another"
+                )
+            return
+        content = {
+            "config": to_plain(config),
+            "versions": {"dptkit": __version__, "python": platform.python_version(), **_versions()},
+            "machine": platform.platform(),
+            "data": [fingerprint(dataset) for dataset in datasets],
+        }
+        write_bytes(record, json.dumps(content, indent=2).encode())
+
+    def keep_log_up_to(self, step: int) -> None:
+        """Forget what was logged after the checkpoint that the run goes on from."""
+        log = self.path / "log.csv"
+        if log.is_file():
+            header, *rows = log.read_text("utf-8").splitlines()
+            kept = [row for row in rows if row.split(",", 1)[0].isdigit() and int(row.split(",", 1)[0]) <= step]
+            write_bytes(log, ("\n".join([header, *kept]) + "\n").encode())
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append a row to `log.csv`. The first row's columns stay; a value without a column is left out."""
+        log = self.path / "log.csv"
+        fresh = not log.is_file()
+        columns = ["step", *values] if fresh else next(csv.reader([log.read_text("utf-8").split("\n", 1)[0]]))
+        with log.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            if fresh:
+                writer.writerow(columns)
+            row: dict[str, Any] = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
+            writer.writerow([row.get(column, "") for column in columns])
+
+
+def fingerprint(dataset: Dataset) -> dict[str, Any]:
+    """Name, count, and a hash over a few samples, which tells whether the data is still the same."""
+    count = len(dataset)
+    digest = sha256()
+    for k in range(min(FINGERPRINT_SAMPLES, count)):
+        sample = dataset[k * (count - 1) // max(1, FINGERPRINT_SAMPLES - 1)]
+        digest.update(sample.image.tobytes() + sample.target.tobytes())
+    return {"name": dataset.name, "samples": count, "sha256_of_some": digest.hexdigest()}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
