@@ -44,7 +44,7 @@ def add(
         shift = [draw.unit()] * 3
     else:
         shift = [draw.between(-50, 50) for _ in range(3)]
-    dirt = draw.between(0, 0.6) if dirt is None else dirt
+    dirt = draw.pick(0.0, 0.1, draw.between(0, 0.6)) if dirt is None else dirt
     row = [pattern, *first, *second, *third, scale, contrast, *p, photo, bump, bump_scale or scale, specular, gloss]
     row += [emission, reflect, translucent, dirt, dirt_scale, rotation, *shift]
     scene.material_rows.append([float(value) for value in row])
@@ -57,7 +57,15 @@ def first_colour(scene: Scene, material: int) -> Colour:
 
 
 def plain(scene: Scene, colour: Colour | None = None, *, specular: float = 0.0, gloss: float = 30.0) -> int:
-    return add(scene, mr.PLAIN, colour, scale=3, specular=specular, gloss=gloss, dirt=scene.draw.between(0, 0.3))
+    return add(
+        scene,
+        mr.PLAIN,
+        colour,
+        scale=3,
+        specular=specular,
+        gloss=gloss,
+        dirt=scene.draw.pick(0.0, 0.08, scene.draw.between(0, 0.3)),
+    )
 
 
 def glowing(scene: Scene, strength: float, colour: Colour = (0.9, 0.88, 0.8)) -> int:
@@ -269,7 +277,7 @@ def wall(scene: Scene) -> int:
             mr.PLAIN,
             colour,
             scale=draw.between(1, 30),
-            dirt=draw.between(0, 0.25),
+            dirt=draw.pick(0.0, 0.06, draw.between(0, 0.25)),
             dirt_scale=draw.between(0.3, 2),
         )
     if k < 0.7:
@@ -279,7 +287,7 @@ def wall(scene: Scene) -> int:
             colour,
             scaled(colour, draw.between(0.7, 0.95)),
             scale=draw.between(4, 40),
-            contrast=2,
+            contrast=draw.between(0.5, 2),
             p=(0.6, 0, 0),
         )
     if k < 0.77:

@@ -123,6 +123,8 @@ def tumbled(scene: Scene, frame: Frame, scale: float = 1.0) -> None:
     size = [draw.between(0.04, 0.2) * scale for _ in range(3)]
     mesh = draw.pick(*_SOLIDS)()
     turn = draw.rotation()
+    if draw.chance(0.7):  # flat on one side
+        turn = draw.pick(np.eye(3), tilt_x(math.pi / 2), tilt_y(math.pi / 2))
     lowest = float((mesh.triangles.reshape(-1, 3) * np.array(size) @ turn[2]).min())
     scene.part(scene.thing("object"), mesh, mat.anything(scene, 0.15), size, (0, 0, -lowest - 0.002), frame, turn)
 

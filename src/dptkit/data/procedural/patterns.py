@@ -183,7 +183,7 @@ def surface_colour(m: Any, px: float, py: float, pz: float, axis: int, footprint
     if pattern == mr.VIEW:
         return view_colour(m, px, py, pz, footprint)
     if pattern == mr.PLAIN:
-        k = 1 + 0.15 * (fractal(x * s, y * s, z * s, 4, 0.6, f) - 0.5)
+        k = 1 + 0.09 * (fractal(x * s, y * s, z * s, 4, 0.6, f) - 0.5)
         return m[1] * k, m[2] * k, m[3] * k
     if pattern == mr.NOISE:
         k = (fractal(x * s, y * s, z * s, 6, m[mr.P0], f) - 0.5) * m[mr.CONTRAST] + 0.5

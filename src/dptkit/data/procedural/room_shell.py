@@ -101,7 +101,7 @@ def _pane(scene: Scene, frame: Frame, x: float, height: float) -> None:
         for k in (-1, 1):
             size = (draw.between(0.25, 0.5), draw.between(0.04, 0.08), top - low)
             mesh = meshes.curtain(draw.count(3, 7))
-            scene.part(cloth, mesh, material, size, (x + k * w / 2, 0.15, (top + low) / 2), frame)
+            scene.part(cloth, mesh, material, size, (x + k * w / 2, 0.22, (top + low) / 2), frame)
 
 
 def _painting(scene: Scene, frame: Frame, x: float) -> None:

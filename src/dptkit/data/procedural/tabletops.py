@@ -39,7 +39,14 @@ def tabletop(scene: Scene) -> Iterator[Camera]:
     else:
         top, w, d = spot, draw.between(0.5, 1.5), draw.between(0.5, 1.5)
     if kind != "desk":
-        objects.scatter(scene, top, w, d, draw.count(1, 20), 0.16 if kind == "bin" else 9.0)
+        objects.scatter(
+            scene,
+            top,
+            w,
+            d,
+            draw.count(5, 22) if draw.chance(0.8) else draw.count(1, 5),
+            0.16 if kind == "bin" else 9.0,
+        )
     if draw.chance(0.25):
         objects.cable(scene, top, 1.0)
     if draw.chance(0.12):
