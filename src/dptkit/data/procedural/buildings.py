@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dptkit.data.procedural import building_materials as built
 from dptkit.data.procedural import material_rows as mr
 from dptkit.data.procedural import materials as mat
 from dptkit.data.procedural import meshes
@@ -23,13 +24,15 @@ def building(scene: Scene, frame: Frame, width: float, depth: float, height: flo
     pane = draw.pick(*_GLASS)
     relief = detail and draw.chance(0.5)
     if relief:
-        wall = mat.bricks(scene) if draw.chance(0.3) else mat.add(scene, mr.NOISE, colour, scaled(colour, 0.8), scale=2)
+        wall = (
+            built.bricks(scene) if draw.chance(0.3) else mat.add(scene, mr.NOISE, colour, scaled(colour, 0.8), scale=2)
+        )
     elif draw.chance(0.85):
         share = (draw.between(0.35, 0.75), draw.between(0.35, 0.7), draw.unit())
         wall = mat.add(scene, mr.FACADE, colour, pane, scaled(colour, draw.pick(0.3, 1.2)), scale=1 / storey, p=share,
                        dirt=draw.between(0.1, 0.6), dirt_scale=0.3)  # fmt: skip
     else:
-        wall = mat.bricks(scene)
+        wall = built.bricks(scene)
     scene.box(thing, wall, (width, depth, height), (0, 0, height / 2), frame)
     if draw.chance(0.5):
         tiles = mat.add(scene, mr.TILES, draw.warm(draw.between(0.1, 0.4)), draw.warm(0.25), scale=3, contrast=0.6,
@@ -38,7 +41,7 @@ def building(scene: Scene, frame: Frame, width: float, depth: float, height: flo
         scene.part(thing, meshes.prism(_GABLE), tiles, size, (0, 0, height), frame)
         if draw.chance(0.5):
             at = (draw.between(-0.3, 0.3) * width, depth * 0.2, height + size[2] * 0.7)
-            scene.box(thing, mat.bricks(scene), (0.7, 0.7, size[2]), at, frame)
+            scene.box(thing, built.bricks(scene), (0.7, 0.7, size[2]), at, frame)
     elif draw.chance(0.5):
         cornice = mat.plain(scene, scaled(colour, 0.8))
         scene.box(thing, cornice, (width + 0.4, depth + 0.4, 0.4), (0, 0, height + 0.2), frame)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from dptkit.data.procedural import building_materials as built
 from dptkit.data.procedural import furniture, meshes, objects, vegetation
 from dptkit.data.procedural import materials as mat
 from dptkit.data.procedural import nature_materials as natural
@@ -18,9 +19,9 @@ def shell(scene: Scene, width: float, depth: float, height: float) -> list[tuple
     """Floor, ceiling, four walls; some walls have a real window with the open air behind. Returns the walls: frames
     at the floor in their middle, +y into the room, their lengths and openings."""
     draw = scene.draw
-    scene.box(scene.thing("floor"), mat.floor(scene), (width + 0.3, depth + 0.3, 0.1), (0, 0, -0.05))
-    scene.box(scene.thing("ceiling"), mat.ceiling(scene), (width + 0.3, depth + 0.3, 0.1), (0, 0, height + 0.05))
-    common = mat.wall(scene)
+    scene.box(scene.thing("floor"), built.floor(scene), (width + 0.3, depth + 0.3, 0.1), (0, 0, -0.05))
+    scene.box(scene.thing("ceiling"), built.ceiling(scene), (width + 0.3, depth + 0.3, 0.1), (0, 0, height + 0.05))
+    common = built.wall(scene)
     trim = mat.furniture(scene) if draw.chance(0.4) else mat.plain(scene, draw.white())
     view = draw.chance(0.3)
     walls: list[tuple[Frame, float, Opening | None]] = []
@@ -36,7 +37,7 @@ def shell(scene: Scene, width: float, depth: float, height: float) -> list[tuple
             w, h = draw.between(0.8, min(2.4, length - 1)), draw.between(0.9, 1.5)
             opening = (draw.between(-0.5, 0.5) * (length - w - 0.4), min(0.9, height - h - 0.15), w, h)
             _window_frame(scene, frame, opening)
-        material = common if draw.chance(0.8) else mat.wall(scene)
+        material = common if draw.chance(0.8) else built.wall(scene)
         _wall(scene, frame, material, length, height, opening)
         if draw.chance(0.6):
             scene.box(scene.thing("wall"), trim, (length, 0.02, 0.1), (0, 0.01, 0.05), frame)
@@ -88,7 +89,7 @@ def _pane(scene: Scene, frame: Frame, x: float, height: float) -> None:
     w, h = draw.between(0.8, 1.8), draw.between(0.9, 1.4)
     z = min(draw.between(1.4, 1.7), height - h / 2 - 0.1)
     material = mat.plain(scene, draw.white()) if draw.chance(0.6) else mat.furniture(scene)
-    scene.box(thing, mat.outdoors(scene, w), (w, 0.02, h), (x, 0.01, z), frame)
+    scene.box(thing, built.outdoors(scene, w), (w, 0.02, h), (x, 0.01, z), frame)
     for k in (-1, 0, 1):
         scene.box(thing, material, (0.06, 0.05, h + 0.06), (x + k * w / 2, 0.03, z), frame)
     for k in (-1, 1):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dptkit.data.procedural import building_materials as built
 from dptkit.data.procedural import figures, furniture, meshes, objects, vegetation
 from dptkit.data.procedural import materials as mat
 from dptkit.data.procedural.camera import Camera
@@ -57,6 +58,8 @@ def _look(scene: Scene, width: float, depth: float, height: float, fov: float) -
         [draw.sign() * width * draw.between(0.1, edge), draw.sign() * depth * draw.between(0.2, edge), high]
     )
     target = np.array([draw.between(-0.3, 0.3) * width, draw.between(-0.3, 0.3) * depth, draw.between(0.2, 1.4)])
+    if draw.chance(0.8):
+        target[1] = -math.copysign(draw.between(0.05, 0.4) * depth, position[1])
     roll = draw.normal(0.05 if draw.chance(0.75) else 0.2)
     return Camera.looking(position, target - position, fov, roll)
 
@@ -148,34 +151,47 @@ def _between(scene: Scene, width: float, depth: float, density: float) -> None:
         at = ORIGIN.at(draw.sign() * width / 5, draw.sign() * depth / 5, 0, draw.pick(0, 0, draw.between(0, 3)))
         scene.box(scene.thing("rug"), rug, (draw.between(1, 2.2), draw.between(1, 3), 0.012), (0, 0, 0.006), at)
     for _ in range(draw.count(0, 2)):
-        at = ORIGIN.at(draw.between(-0.22, 0.22) * width, draw.between(-0.3, 0.3) * depth, 0,
-                       draw.pick(0, math.pi / 2, draw.angle()))  # fmt: skip
         w, d, high = draw.between(0.6, 1.8), draw.between(0.5, 1), draw.pick(0.42, 0.75, 0.75)
-        furniture.table(scene, at, w, d, high)
+        spot = _free_spot(scene, width * 0.6, depth * 0.6, 0.5 * w + 0.2)
+        if spot is None:
+            continue
+        furniture.table(scene, spot, w, d, high)
         if high > 0.6:
             for _ in range(draw.count(0, 4)):
                 side = draw.sign()
                 turn = (0 if side < 0 else math.pi) + draw.between(-0.5, 0.5)
-                beside = at.at(draw.between(-0.4, 0.4) * w, side * (d / 2 + draw.between(0, 0.35)), 0, turn)
+                beside = spot.at(draw.between(-0.4, 0.4) * w, side * (d / 2 + draw.between(0, 0.35)), 0, turn)
                 furniture.chair(scene, beside)
     for _ in range(int(draw.between(0, 6) * density)):
-        at = ORIGIN.at(draw.between(-0.35, 0.35) * width, draw.between(-0.35, 0.35) * depth, 0, draw.angle())
+        spot = _free_spot(scene, width * 0.8, depth * 0.8, 0.3)
+        if spot is None:
+            continue
         kind = draw.weighted(_LOOSE)
         if kind == "chair":
-            furniture.chair(scene, at)
+            furniture.chair(scene, spot)
         elif kind == "carton":
-            objects.carton(scene, at, 2.3)
+            objects.carton(scene, spot, 2.3)
         elif kind == "person":
-            figures.person(scene, at)
+            figures.person(scene, spot)
         elif kind == "plant":
-            vegetation.pot_plant(scene, at, draw.between(0.4, 1.5))
+            vegetation.pot_plant(scene, spot, draw.between(0.4, 1.5))
         elif kind == "cabinet":
             furniture.cabinet(
-                scene, at, draw.between(0.4, 1.2), draw.between(0.4, 0.6), draw.between(0.5, 1.3), clutter=True
+                scene, spot, draw.between(0.4, 1.2), draw.between(0.4, 0.6), draw.between(0.5, 1.3), clutter=True
             )
         elif kind == "pillar":
-            scene.part(scene.thing("wall"), meshes.cylinder(), mat.wall(scene), (0.4, 0.4, 4), (0, 0, 1.95), at)
+            scene.part(scene.thing("wall"), meshes.cylinder(), built.wall(scene), (0.4, 0.4, 4), (0, 0, 1.95), spot)
         elif kind == "dog":
-            figures.animal(scene, at, draw.between(0.35, 0.6))
+            figures.animal(scene, spot, draw.between(0.35, 0.6))
         else:
-            objects.item(scene, at)
+            objects.item(scene, spot)
+
+
+def _free_spot(scene: Scene, width: float, depth: float, radius: float) -> Frame | None:
+    """A frame about which nothing stands, in the middle `width` by `depth` of the room; None where all is full."""
+    draw, discs = scene.draw, scene.standing()
+    for _ in range(8):
+        x, y = draw.between(-0.5, 0.5) * width, draw.between(-0.5, 0.5) * depth
+        if (np.hypot(discs[:, 0] - x, discs[:, 1] - y) > discs[:, 2] + radius).all():
+            return ORIGIN.at(x, y, 0, draw.pick(0, math.pi / 2, draw.angle()))
+    return None

@@ -186,6 +186,16 @@ class Scene:
         mesh = meshes.tube(1.0 if end_radius is None else end_radius / radius)
         self.part(thing, mesh, material, (2 * radius, 2 * radius, length), centre, frame, rotation)
 
+    def standing(self) -> Floats:
+        """Where something stands on the floor, roughly: (x, y, radius) [N, 3] of all parts but walls and the like."""
+        rows = np.array(self._parts)
+        x, y = rows[:, 4] + rows[:, 7] * rows[:, 9] - rows[:, 8] * rows[:, 10], rows[:, 5] + rows[:, 8] * rows[:, 9]
+        y = y + rows[:, 7] * rows[:, 10]
+        z, size = rows[:, 6] + rows[:, 11], rows[:, 12:15]
+        low = (z < 2) & (z + size[:, 2] / 2 > 0.1) & (size[:, :2].max(1) < 2.6)
+        discs = np.stack([x, y, 0.4 * np.hypot(size[:, 0], size[:, 1])], 1)
+        return np.asarray(discs[low])
+
     def geometry(self) -> Geometry:
         """All parts as triangles. Raises ValueError for a scene without parts."""
         if not self._parts:

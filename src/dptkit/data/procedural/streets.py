@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dptkit.data.procedural import building_materials as built
 from dptkit.data.procedural import buildings, figures, vegetation, vehicles
 from dptkit.data.procedural import material_rows as mr
 from dptkit.data.procedural import materials as mat
@@ -106,7 +107,7 @@ def _fronts(scene: Scene, plan: _Plan, side: int) -> None:
         if kind == "wall":
             high = draw.between(0.8, 2)
             scene.box(
-                scene.thing("wall"), mat.wall(scene), (0.25, plan.length, high), (0, plan.length / 2, high / 2), edge
+                scene.thing("wall"), built.wall(scene), (0.25, plan.length, high), (0, plan.length / 2, high / 2), edge
             )
         elif kind == "hedge":
             vegetation.hedge(scene, edge, plan.length * 0.6, draw.between(0.9, 2))

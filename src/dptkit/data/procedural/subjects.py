@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from dptkit.data.procedural import building_materials as built
 from dptkit.data.procedural import figures, meshes, objects, vegetation
 from dptkit.data.procedural import material_rows as mr
 from dptkit.data.procedural import materials as mat
@@ -71,8 +72,8 @@ def _background(scene: Scene, far: float, drop: float) -> None:
                 vegetation.bush(scene, at, draw.between(0.4, 1.3), 60)
         return
     wall = far + (draw.between(0.5, 1.2) if k < 0.6 else draw.between(1.5, 5))
-    scene.box(scene.thing("wall"), mat.wall(scene), (16, 0.1, 8), (0, wall + 0.05, 2))
-    scene.box(scene.thing("floor"), mat.floor(scene), (16, wall + 4, 0.1), (0, wall / 2 - 2, -drop - 0.05))
+    scene.box(scene.thing("wall"), built.wall(scene), (16, 0.1, 8), (0, wall + 0.05, 2))
+    scene.box(scene.thing("floor"), built.floor(scene), (16, wall + 4, 0.1), (0, wall / 2 - 2, -drop - 0.05))
     if k > 0.6:
         for _ in range(draw.count(1, 6)):
             size = (draw.between(0.3, 1.4), draw.between(0.3, 0.6), draw.between(0.4, 2))
@@ -123,7 +124,7 @@ def floating(scene: Scene) -> Iterator[Camera]:
         lamps(scene, [place], draw.between(2, 6) * far * far)
     if walled:
         slant = tilt_x(draw.normal(0.3))
-        backdrop = mat.picture(scene, far * draw.between(1, 3)) if draw.chance(0.6) else mat.wall(scene)
+        backdrop = mat.picture(scene, far * draw.between(1, 3)) if draw.chance(0.6) else built.wall(scene)
         at_wall = ORIGIN.at(0, far * 1.6, 0, math.pi + draw.normal(0.35))
         scene.part(scene.thing("wall"), meshes.panel(), backdrop, (30 * far, 1, 30 * far), (0, 0, 0), at_wall, slant)
     solids: tuple[Callable[[], meshes.Mesh], ...] = (

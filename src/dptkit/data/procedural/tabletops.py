@@ -45,7 +45,7 @@ def tabletop(scene: Scene) -> Iterator[Camera]:
             w,
             d,
             draw.count(5, 22) if draw.chance(0.8) else draw.count(1, 5),
-            0.16 if kind == "bin" else 9.0,
+            0.24 if kind == "bin" else 9.0,
         )
     if draw.chance(0.25):
         objects.cable(scene, top, 1.0)
