@@ -50,7 +50,7 @@ def landscape(scene: Scene) -> Iterator[Camera]:
         x, y = far * math.sin(turn), far * math.cos(turn)
         return ORIGIN.at(x, y, height(x, y) - 0.05, draw.angle()), far
 
-    for _ in range(int(6 + 60 * draw.unit() ** 2)):
+    for _ in range(int(6 + 45 * draw.unit() ** 2)):
         at, far = spot(6, 250)
         tall = draw.between(3, 12) if draw.chance(0.8) else draw.between(10, 22)
         vegetation.tree(scene, at, tall, 250 if far < 10 else 120 if far < 22 else 30 if far < 70 else 12)
@@ -96,8 +96,8 @@ def landscape(scene: Scene) -> Iterator[Camera]:
 def _terrain(scene: Scene, hills: float, mountains: float) -> Callable[[float, float], float]:
     """Add the ground, 4 km around, finer near the camera; returns its height at a point."""
     seed = scene.draw.between(0, 100)
-    rings = np.concatenate([[0.0], np.geomspace(0.4, 4000, 60)])
-    angles = np.linspace(-np.pi, np.pi, 81)  # the seam lies behind the camera
+    rings = np.concatenate([[0.0], np.geomspace(0.4, 4000, 48)])
+    angles = np.linspace(-np.pi, np.pi, 65)  # the seam lies behind the camera
     x, y = rings[:, None] * np.sin(angles), rings[:, None] * np.cos(angles)
     z = np.empty(x.size)
     terrain_heights(x.ravel(), y.ravel(), seed, hills, mountains, z)
@@ -141,13 +141,13 @@ def foliage(scene: Scene) -> Iterator[Camera]:
     spread = draw.between(0.5, 1.4)
     if draw.chance(0.65):  # a thicket behind, so that little sky shows
         far = draw.between(2, 5)
-        for _ in range(draw.count(8, 16)):
+        for _ in range(draw.count(7, 12)):
             at = ORIGIN.at(draw.between(-0.9, 0.9) * far, far + draw.between(-0.5, 1.5), draw.between(-0.6, 0.7) * far)
             radius = far * draw.between(0.2, 0.45)
             inside = meshes.lump(draw.count(0, 7))
             scene.part(scene.thing("plant"), inside, draw.pick(*leaves), (radius,) * 3, frame=at)
             around = scene.thing("plant")
-            vegetation.crown(scene, around, draw.pick(*leaves), at, (0, 0, 0), (radius,) * 3, 400, hollow=0.2)
+            vegetation.crown(scene, around, draw.pick(*leaves), at, (0, 0, 0), (radius,) * 3, 250, hollow=0.2)
     for _ in range(draw.count(5, 14)):
         middle = np.array([draw.normal(spread), draw.between(0.8, 4), draw.normal(0.7)])
         along = np.array([draw.normal() for _ in range(3)]) * 0.6

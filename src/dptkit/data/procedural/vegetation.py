@@ -42,7 +42,7 @@ def tree(scene: Scene, frame: Frame, height: float, leaves: int = 250) -> None:
             thing, trunk, (0, 0, 0), (0, 0, fork * 1.4), height * draw.between(0.015, 0.035), frame, height * 0.012
         )
         detail = (12, 8) if leaves > 100 else (7, 5)
-        clouds = draw.count(2, 5)
+        clouds = draw.count(2, 5 if leaves > 60 else 3)
         for _ in range(clouds):
             centre = (draw.between(-0.18, 0.18) * height, draw.between(-0.18, 0.18) * height,
                       height * draw.between(0.55, 0.8))  # fmt: skip
