@@ -235,15 +235,16 @@ def to_plain(config: TrainConfig) -> dict[str, Any]:
 def _set(content: Any, key: str, value: Any) -> None:
     *path, last = key.split(".")
     for part in path:
-        content = content[int(part)] if isinstance(content, list) and part.isdigit() else content.setdefault(part, {})
+        content = content[_place(content, part, key)] if isinstance(content, list) else content.setdefault(part, {})
         if not isinstance(content, (dict, list)):
             raise ConfigError(f"{key}: {part} is a single value, nothing lies below it")
-    if isinstance(content, list):
-        if not last.isdigit() or int(last) >= len(content):
-            raise ConfigError(f"{key}: {last!r} is not a place in a list of {len(content)}")
-        content[int(last)] = value
-    else:
-        content[last] = value
+    content[_place(content, last, key) if isinstance(content, list) else last] = value
+
+
+def _place(content: list[Any], part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(content):
+        raise ConfigError(f"{key}: {part!r} is not a place in a list of {len(content)}")
+    return int(part)
 
 
 def _nearest(key: str) -> str:

@@ -189,14 +189,23 @@ class Trainer:
         return moved
 
     def _log(self, step: int, objective: Objective, rate: float, waiting: float) -> None:
-        loss = float(objective.total.detach())
+        loss = self._everywhere(objective.total.detach(), objective.measure)
         if loss != loss or abs(loss) == float("inf"):
             raise TrainingError(f"the loss is not finite at step {step}: lower the learning rate, or train in float32")
         rates = dict(zip(("encoder_lr", "decoder_lr"), sorted(set(learning_rates(self.optimiser))), strict=False))
-        values = {"loss": loss, **{name: float(part) for name, part in objective.parts.items()}, **rates}
+        values = {"loss": loss, **self._parts_everywhere(objective), **rates}
         if self.fabric.global_rank == 0:
             self.folder.log(step, {**values, "images_per_second": rate, "waiting": waiting})
             self.report(Progress(step, self.config.steps, values, rate, waiting))
+
+    def _parts_everywhere(self, objective: Objective) -> dict[str, float]:
+        return {name: self._everywhere(part, objective.measure) for name, part in objective.parts.items()}
+
+    def _everywhere(self, value: Tensor, measure: Tensor) -> float:
+        """A loss over the global batch, of which this process knows its part."""
+        sums = self.fabric.all_reduce(torch.stack([value.float() * measure, measure]), reduce_op="sum")
+        assert isinstance(sums, Tensor)
+        return float(sums[0] / sums[1].clamp(min=1))
 
     @torch.no_grad()
     def _validate(self, step: int) -> None:

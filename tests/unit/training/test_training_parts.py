@@ -1,0 +1,206 @@
+"""Configuration, schedules, parameter groups, moving average, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import miniatures
+from dptkit.errors import ConfigError, TrainingError
+from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
+from dptkit.training.config import (
+    DepthLoss,
+    ModelStart,
+    OnDisk,
+    Optimiser,
+    Phase,
+    TrainConfig,
+    parse_config,
+    read_config,
+    to_plain,
+)
+from dptkit.training.optimiser import PEAK_LR, MovingAverage, build_optimiser, schedule_share
+
+CONFIG = TrainConfig(
+    "tiny", ModelStart("dpt-lite"), (OnDisk("manifest", "data"),), DepthLoss(), 10, (Phase(0, 64, 4), Phase(5, 96, 2))
+)
+YAML = """
+name: tiny
+model: {architecture: dpt-lite}
+sources: [{kind: on_disk, dataset: manifest, root: data}]
+loss: {kind: relative_depth}
+steps: 10
+phases: [{start: 0, size: 64, batch_size: 4}]
+"""
+
+
+def test_a_configuration_survives_plain_values() -> None:
+    assert parse_config(to_plain(CONFIG), "here") == CONFIG
+
+
+def test_values_are_replaced_from_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(YAML)
+    config = read_config(path, ["optimiser.decoder_lr=1.0e-3", "sources.0.root=elsewhere", "phases.0.size=96"])
+    assert config.optimiser.decoder_lr == 1e-3
+    assert config.sources[0] == OnDisk("manifest", "elsewhere")
+    assert config.phases[0].size == 96
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimiser.decoder_rl=1", r"decoder_rl.*did you mean decoder_lr\?"),
+        ("steps=0", "steps"),
+        ("steps", "key=value"),
+        ("phases.3.size=1", "not a place in a list of 1"),
+        ("name.first=a", "nothing lies below"),
+        ("loss.kind=magic", "loss"),
+        ("validate_every=5", "no validation sources"),
+        ("augment.scale=[0.5, 1]", "augment.scale"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, override: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(YAML)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_config(path, [override])
+    assert "\n" not in str(caught.value)
+
+
+def test_phases_must_begin_at_zero_and_rise() -> None:
+    for phases in ((Phase(1, 64, 4),), (Phase(0, 64, 4), Phase(0, 96, 4)), (Phase(0, 64, 4), Phase(10, 96, 4))):
+        with pytest.raises(ConfigError, match="starts"):
+            replace(CONFIG, phases=phases)
+    assert [CONFIG.phase_at(step).size for step in (0, 4, 5, 9)] == [64, 64, 96, 96]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "options", "step", "share"),
+    [
+        ("constant", {}, 70, 1.0),
+        ("constant", {"warmup_steps": 10}, 4, 0.5),
+        ("poly", {"poly_power": 0.9}, 50, 0.5**0.9),
+        ("poly", {"poly_power": 1.0, "final_share": 0.1}, 100, 0.1),
+        ("cosine", {}, 50, 0.5),
+        ("cosine", {"warmup_steps": 20}, 60, 0.5),
+        ("one_cycle", {"warmup_steps": 30}, 29, 1.0),
+        ("one_cycle", {"warmup_steps": 30}, 65, 0.5),
+    ],
+)
+def test_schedules_by_hand(schedule: str, options: dict[str, float], step: int, share: float) -> None:
+    config = Optimiser(schedule=schedule, **options)  # type: ignore[arg-type]
+    assert schedule_share(config, step, 100) == pytest.approx(share, abs=1e-12)
+
+
+def test_learning_rates_by_stage_and_no_decay_for_norms_biases_and_tokens() -> None:
+    network = miniatures.build_miniature("dpt-large")
+    optimiser = build_optimiser(network, Optimiser(kind="adamw", weight_decay=0.1))
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    seen = set()
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            seen.add(name)
+            assert group[PEAK_LR] == (1e-5 if name.startswith("encoder.") else 1e-4), name
+            plain = parameter.ndim == 1 or "prefix_tokens" in name or "position_embedding" in name
+            assert group["weight_decay"] == (0.0 if plain else 0.1), name
+    assert seen == set(names.values())
+
+
+def test_frozen_parts_do_not_learn_and_an_unknown_one_is_named() -> None:
+    network = miniatures.build_miniature("dpt-large")
+    optimiser = build_optimiser(network, Optimiser(frozen=("encoder.",)))
+    assert not any(parameter.requires_grad for parameter in network.encoder.parameters())
+    learning = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    assert learning == {id(p) for name, p in network.named_parameters() if not name.startswith("encoder.")}
+    with pytest.raises(ConfigError, match="no parameter's name starts with 'decoder'"):
+        build_optimiser(network, Optimiser(frozen=("decoder",)))
+
+
+def test_the_moving_average_by_hand() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(layer.weight, 1.0)
+    average = MovingAverage(layer, decay=0.5)
+    for value in (3.0, 5.0):
+        torch.nn.init.constant_(layer.weight, value)
+        average.update(layer)
+    # Decays min(0.5, 2/11) and min(0.5, 3/12): 1 -> 3 - 2 * 2/11, then towards 5 by three quarters.
+    first = 3 - 2 * 2 / 11
+    assert average.tensors["weight"].item() == pytest.approx(5 + (first - 5) * 0.25)
+
+
+def test_random_states_come_back() -> None:
+    import random
+
+    import numpy as np
+
+    states = random_states()
+    drawn = (torch.rand(3), random.random(), np.random.rand())
+    set_random_states(states)
+    again = (torch.rand(3), random.random(), np.random.rand())
+    assert torch.equal(drawn[0], again[0])
+    assert drawn[1:] == again[1:]
+
+
+class TestCheckpoints:
+    def test_the_last_few_are_kept(self, tmp_path: Path) -> None:
+        folder = CheckpointFolder(tmp_path, 2)
+        for step in (10, 20, 30):
+            folder.write(step, {"value": torch.tensor(step)})
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000000020.ckpt", "step_000000030.ckpt"]
+        state = folder.read_newest()
+        assert state is not None
+        assert (state["step"], int(state["value"])) == (30, 30)
+
+    def test_none_is_a_fresh_start(self, tmp_path: Path) -> None:
+        assert CheckpointFolder(tmp_path / "missing", 2).read_newest() is None
+
+    @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+    def test_a_truncated_one_falls_back_with_a_warning(
+        self, tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = CheckpointFolder(tmp_path, 2)
+        for step in (10, 20):
+            folder.write(step, {"value": torch.randn(100)})
+        newest = tmp_path / "step_000000020.ckpt"
+        data = newest.read_bytes()
+        newest.write_bytes(data[: int(len(data) * share)])
+        state = folder.read_newest()
+        assert state is not None
+        assert state["step"] == 10
+        assert "going back" in caplog.text
+        newest.with_name("step_000000010.ckpt").write_bytes(b"")
+        with pytest.raises(TrainingError, match="none of its 2"):
+            folder.read_newest()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+    def test_a_full_disk_keeps_the_older_one(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        import resource
+        import signal
+
+        folder = CheckpointFolder(tmp_path, 2)
+        folder.write(10, {"value": torch.randn(10)})
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            folder.write(20, {"value": torch.randn(1_000_000)})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+        assert "not written" in caplog.text
+        assert [path.name for path in tmp_path.iterdir()] == ["step_000000010.ckpt"]
+
+
+def test_the_learning_rate_never_rises_after_the_warm_up() -> None:
+    for schedule in ("constant", "poly", "cosine", "one_cycle"):
+        config = Optimiser(schedule=schedule, warmup_steps=10)  # type: ignore[arg-type]
+        shares = [schedule_share(config, step, 50) for step in range(10, 50)]
+        assert all(math.isfinite(share) for share in shares)
+        assert shares == sorted(shares, reverse=True)
