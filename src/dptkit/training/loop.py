@@ -67,6 +67,8 @@ class Trainer:
         """Raises DataError, WeightsError or ConfigError before the first step, TrainingError if the loss diverges."""
         config, fabric = self.config, self.fabric
         fabric.launch()
+        # Values near zero take a CPU a hundred times as long, and mean nothing here.
+        torch.set_flush_denormal(True)
         datasets = [open_source(source) for source in config.sources]
         if fabric.global_rank == 0:
             self.folder.open(config, datasets)
