@@ -10,6 +10,7 @@ from dptkit.config import DepthDecoding, LiteConfig, ModelSpec
 from dptkit.errors import ConfigError
 from dptkit.model.build import build_model
 from dptkit.model.dpt import DPT
+from dptkit.model.heads import DepthHead
 from dptkit.presets import find_preset
 from dptkit.training.config import MetricLoss, SegmentationLoss, TrainConfig
 from dptkit.weights.load import load_model
@@ -42,6 +43,9 @@ def build_start(config: TrainConfig) -> DPT:
     if start.weights == "random":
         torch.manual_seed(config.seed)
         network = build_model(build_spec(config).model)
+        if isinstance(network.head, DepthHead) and network.head.non_negative:
+            # A head that begins below zero everywhere has no gradient behind its last ReLU, and never learns.
+            torch.nn.init.ones_(network.head.conv3.bias)
         if start.imagenet_stem:
             load_imagenet_stem(network)
         return network
