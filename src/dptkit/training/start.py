@@ -45,7 +45,7 @@ def build_start(config: TrainConfig) -> DPT:
         network = build_model(build_spec(config).model)
         if isinstance(network.head, DepthHead) and network.head.non_negative:
             # A head that begins below zero everywhere has no gradient behind its last ReLU, and never learns.
-            torch.nn.init.ones_(network.head.conv3.bias)
+            torch.nn.init.constant_(network.get_parameter("head.conv3.bias"), 1.0)
         if start.imagenet_stem:
             load_imagenet_stem(network)
         return network
