@@ -144,7 +144,7 @@ def test_a_folder_with_another_run_is_left_alone(place: Path, whole: Path) -> No
 def test_two_processes_do_what_one_does(place: Path) -> None:
     # Plain SGD: Adam divides by the gradient's size, so that it magnifies rounding where gradients are small.
     overrides = ("optimiser.kind=sgd", "optimiser.decoder_lr=1.0e-2", "sources.0.split=full", "sources.1.split=full")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611", "-m"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     one = train(place, "one", *overrides)
     two = subprocess.run(
         [*launcher, *command("two", *overrides, "devices=2")[2:]],
