@@ -172,7 +172,6 @@ class TrainConfig:
     checkpoint_every: Positive = 1000
     keep_checkpoints: Positive = 2
     log_every: Positive = 50
-    picture_every: Annotated[int, Field(ge=0)] = 0
     license: str = "unstated"
     trained_on: str = "unstated"
 
@@ -182,6 +181,12 @@ class TrainConfig:
             raise ConfigError(f"phases: starts {starts} must rise from 0 and stay below steps ({self.steps})")
         if self.validate_every and not self.validation:
             raise ConfigError("validate_every: there are no validation sources")
+        if self.model.weights != "random" and (self.model.imagenet_stem or self.model.transformer_depth is not None):
+            raise ConfigError("model: imagenet_stem and transformer_depth go with weights: random only")
+        if self.optimiser.multi_objective == "mgda" and (
+            isinstance(self.loss, SegmentationLoss) or self.precision == "16-mixed" or self.devices * self.nodes > 1
+        ):
+            raise ConfigError("optimiser.multi_objective: mgda takes depth losses, one process, no 16-mixed")
         if self.augment.scale[0] < 1 or self.augment.scale[1] < self.augment.scale[0]:
             raise ConfigError(f"augment.scale: {list(self.augment.scale)} must rise from at least 1")
 

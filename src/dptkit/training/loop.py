@@ -179,10 +179,12 @@ class Trainer:
             gradients.append(gradient)
         _, combined = combine_gradients(gradients)
         for parameter, descent in zip(parameters, combined, strict=True):
-            shared = self.fabric.all_reduce(descent, reduce_op="mean")
-            assert isinstance(shared, Tensor)
-            parameter.grad = shared if parameter.grad is None else parameter.grad + shared
-        return objectives[0]
+            share = descent / self.config.accumulate
+            parameter.grad = share if parameter.grad is None else parameter.grad + share
+        # For the log: the mean over the data sets, as each is an objective of its own.
+        mean = {name: torch.stack([o.parts[name] for o in objectives]).mean() for name in objectives[0].parts}
+        total = torch.stack([objective.total.detach() for objective in objectives]).mean()
+        return Objective(total, mean, batch.valid.sum().to(torch.float32))
 
     def _to_device(self, batch: Batch) -> Batch:
         moved: Batch = self.fabric.to_device(batch)

@@ -19,6 +19,7 @@ from dptkit.training.config import (
     OnDisk,
     Optimiser,
     Phase,
+    SegmentationLoss,
     TrainConfig,
     parse_config,
     read_config,
@@ -63,6 +64,7 @@ def test_values_are_replaced_from_the_command_line(tmp_path: Path) -> None:
         ("loss.kind=magic", "loss"),
         ("validate_every=5", "no validation sources"),
         ("augment.scale=[0.5, 1]", "augment.scale"),
+        ("model={architecture: dpt-lite, weights: published, imagenet_stem: true}", "weights: random only"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, override: str, message: str) -> None:
@@ -71,6 +73,14 @@ def test_mistakes_are_named(tmp_path: Path, override: str, message: str) -> None
     with pytest.raises(ConfigError, match=message) as caught:
         read_config(path, [override])
     assert "\n" not in str(caught.value)
+
+
+def test_several_objectives_need_depth_losses_one_process_and_no_scaler() -> None:
+    mgda = replace(CONFIG.optimiser, multi_objective="mgda")
+    replace(CONFIG, optimiser=mgda, precision="bf16-mixed")
+    for wrong in ({"precision": "16-mixed"}, {"loss": SegmentationLoss()}, {"devices": 2}):
+        with pytest.raises(ConfigError, match="mgda takes depth losses"):
+            replace(CONFIG, optimiser=mgda, **wrong)  # type: ignore[arg-type]
 
 
 def test_phases_must_begin_at_zero_and_rise() -> None:
