@@ -57,7 +57,10 @@ class HybridConfig:
 
 @dataclass(frozen=True)
 class LiteConfig:
-    """EfficientNet-Lite0 stem to stride 16 (maps at 1/4 and 1/8 are tapped) and a small ViT on top."""
+    """EfficientNet-Lite0 stem (maps at 1/4 and 1/8 are tapped) and a small ViT on its map at stride 16.
+
+    `stem_stages`: 5, to stride 16, or 6, whose map at stride 32 is added to the tokens.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
     width: int = 192
@@ -67,6 +70,7 @@ class LiteConfig:
     position_grid: tuple[int, int] = (14, 14)
     prefix_tokens: int = 1
     layer_norm_eps: float = 1e-5
+    stem_stages: Literal[5, 6] = 5
     kind: Literal["lite"] = "lite"
 
 

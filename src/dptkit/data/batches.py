@@ -46,6 +46,7 @@ class MixedBatches(TorchDataset[MixedSample]):
     `first_step`, so resuming is making this anew with the step to go on from. Use with batch_size=B/R, any number of
     workers, and `Collate`; `mixed_loader` does.
 
+    augmentations: one is drawn for each step, so that all samples of a batch get the same size.
     Raises ValueError if the batch cannot be divided among the ranks, or the mixture is of other data sets.
     """
 
@@ -53,7 +54,7 @@ class MixedBatches(TorchDataset[MixedSample]):
         self,
         datasets: Sequence[Dataset],
         mixture: Mixture,
-        augmentation: Augmentation,
+        augmentations: Augmentation | Sequence[Augmentation],
         steps: int,
         first_step: int = 0,
         rank: int = 0,
@@ -67,7 +68,7 @@ class MixedBatches(TorchDataset[MixedSample]):
             raise ValueError(f"step {first_step} is not among {steps} steps")
         self.datasets = tuple(datasets)
         self.mixture = mixture
-        self.augmentation = augmentation
+        self.augmentations = tuple(augmentations) if isinstance(augmentations, Sequence) else (augmentations,)
         self.first_step, self.steps, self.rank = first_step, steps, rank
         self.local_batch_size = mixture.batch_size // ranks
 
@@ -79,8 +80,9 @@ class MixedBatches(TorchDataset[MixedSample]):
             raise IndexError(index)
         step, place = divmod(index, self.local_batch_size)
         draw = self.mixture.draw(self.first_step + step, self.rank * self.local_batch_size + place)
+        augmentation = self.augmentations[self.mixture.choose(self.first_step + step, len(self.augmentations))]
         sample = self.datasets[draw.dataset][draw.sample]
-        return MixedSample(self.augmentation(sample, augmentation_rng(draw.augmentation_seed)), draw.dataset)
+        return MixedSample(augmentation(sample, augmentation_rng(draw.augmentation_seed)), draw.dataset)
 
 
 @dataclass(frozen=True)

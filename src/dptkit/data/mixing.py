@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 _BLOCK = 1024  # places, at least, that a block has
-_ORDER, _PASS, _AUGMENT = 1, 2, 3  # independent streams of one seed
+_ORDER, _PASS, _AUGMENT, _CHOICE = 1, 2, 3, 4  # independent streams of one seed
 _KEPT = 2  # orders of blocks, and of passes for each data set, that are kept
 
 
@@ -72,6 +72,10 @@ class Mixture:
         completed, index = divmod(turn, self.sizes[dataset])
         sample = int(self._permutation(dataset, completed)[index])
         return Draw(dataset, sample, int(_words(self.seed, _AUGMENT, place, 0, 1)[0]))
+
+    def choose(self, step: int, count: int) -> int:
+        """One of `count` things for the whole global batch of `step`, such as the size of its crops."""
+        return int(_words(self.seed, _CHOICE, step, 0, 1)[0] % np.uint64(count))
 
     @property
     def frequencies(self) -> tuple[float, ...]:

@@ -73,7 +73,7 @@ def build_encoder(config: EncoderConfig) -> ViTEncoder | HybridEncoder | LiteEnc
         return HybridEncoder(
             ResNetStem(config.stem_width, config.stem_depths, config.weight_standardisation_eps), transformer
         )
-    return LiteEncoder(LiteStem(), transformer)
+    return LiteEncoder(LiteStem(config.stem_stages), transformer)
 
 
 def build_reassemble(encoder: EncoderConfig, decoder: DecoderConfig) -> Reassemble:

@@ -65,7 +65,7 @@ Source = Annotated[Procedural | OnDisk, Field(discriminator="kind")]
 
 @dataclass(frozen=True)
 class Augment:
-    """Random crops of `Phase.size`, from pictures with a shorter side of `scale` times that; chances of the rest."""
+    """Random crops of the phase, from pictures `scale` times as large as covers them; chances of the rest."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
     scale: tuple[float, float] = (1.0, 1.0)
@@ -79,12 +79,18 @@ class Augment:
 
 @dataclass(frozen=True)
 class Phase:
-    """From step `start` on, crops of `size` pixels a side."""
+    """From step `start` on, crops of `size` pixels a side, or of one of `shapes` (height, width), drawn per step."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
     start: Annotated[int, Field(ge=0)]
     size: Positive
     batch_size: Positive
+    shapes: tuple[tuple[Positive, Positive], ...] = ()
+
+    @property
+    def crops(self) -> tuple[tuple[int, int], ...]:
+        """Sizes (height, width) that a step's batch may have."""
+        return self.shapes or ((self.size, self.size),)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dptkit.data.augment import (
     RandomGrey,
     RandomJpeg,
     RandomRotation,
-    ResizeShortSide,
+    ResizeToCover,
     ToInverseDepth,
 )
 from dptkit.data.augment_geometry import RandomScale
@@ -37,16 +37,16 @@ def open_source(source: Procedural | OnDisk) -> Dataset:
     return ProceduralDataset(source.count, source.seed, (source.height, source.width), photos=photos)
 
 
-def build_augmentation(config: TrainConfig, size: int, *, training: bool) -> Augmentation:
-    """Shorter side to `size` (in training times the random scale), a crop of `size`, then what `config` asks for."""
+def build_augmentation(config: TrainConfig, size: tuple[int, int], *, training: bool) -> Augmentation:
+    """As small as covers `size` (in training times the random scale), a crop of it, then what `config` asks for."""
     chances = config.augment
     steps: list[Augmentation] = [] if config.loss.kind != "relative_depth" else [ToInverseDepth()]
-    steps.append(ResizeShortSide((size,)))
+    steps.append(ResizeToCover(size))
     if training:
         steps.append(RandomScale(*chances.scale))
         if chances.rotation_degrees:
             steps.append(RandomRotation(chances.rotation_degrees))
-    steps.append(RandomCrop((size, size)))
+    steps.append(RandomCrop(size))
     if training:
         steps.append(RandomFlip(chances.flip))
         if chances.colour:
@@ -85,7 +85,7 @@ class TrainingBatches:
         batches = MixedBatches(
             self.datasets,
             mixture,
-            build_augmentation(config, phase.size, training=True),
+            [build_augmentation(config, size, training=True) for size in phase.crops],
             end - phase.start,
             first - phase.start,
             self.rank,
@@ -99,7 +99,7 @@ def validation_batches(config: TrainConfig, preprocess: PreprocessConfig, batch_
     """The same pictures every time: the first `validation_pictures` draws from the validation sources."""
     datasets = [open_source(source) for source in config.validation]
     mixture = Mixture(tuple(len(dataset) for dataset in datasets), 0, batch_size)
-    size = config.phases[-1].size
+    size = config.phases[-1].crops[0]
     steps = -(-config.validation_pictures // batch_size)
     batches = MixedBatches(datasets, mixture, build_augmentation(config, size, training=False), steps)
     yield from mixed_loader(batches, preprocess)

@@ -18,6 +18,7 @@ from torch import Tensor
 from dptkit.config import HybridConfig, LiteConfig, ModelConfig, SegmentationHeadConfig
 from dptkit.errors import WeightsError
 from dptkit.model.build import build_model
+from dptkit.model.encoders.lite import STAGES
 from dptkit.weights.keytable import Concatenated, Drop, KeyTable, Pair
 
 Layout = Literal["dptkit", "isl", "hf", "starter"]
@@ -246,10 +247,10 @@ class _PatchPositions:
         return [ours[:, 1:].transpose(1, 2).unflatten(2, self.grid).contiguous()]
 
 
-def lite_stem_pairs(conv: str, norm: str, blocks: str) -> list[Pair]:
-    """EfficientNet-Lite0's first eleven blocks as efficientnet_lite_pytorch names them, under a prefix of its own."""
+def lite_stem_pairs(conv: str, norm: str, blocks: str, stages: int = 5) -> list[Pair]:
+    """EfficientNet-Lite0's first stages as efficientnet_lite_pytorch names them, under a prefix of its own."""
     pairs = [Pair("encoder.stem.conv.conv", conv), Pair("encoder.stem.conv.norm", norm)]
-    ours = [f"encoder.stem.stages.{stage}.{n}" for stage, depth in enumerate((1, 2, 2, 3, 3)) for n in range(depth)]
+    ours = [f"encoder.stem.stages.{stage}.{n}" for stage in range(stages) for n in range(STAGES[stage].blocks)]
     for index, block in enumerate(ours):
         for k, part in enumerate(("expand", "depthwise", "project")):
             pairs += [

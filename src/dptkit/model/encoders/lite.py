@@ -1,9 +1,10 @@
-"""DPT-Lite's encoder, ours: an EfficientNet-Lite0 stem to stride 16, then a small ViT on its map.
+"""DPT-Lite's encoder, ours: an EfficientNet-Lite0 stem, then a small ViT on its map at stride 16.
 
-B batch · H W image · C channels · D width
+B batch · H W image · C channels · D width · gh gw token grid
 
-The stem is the first eleven blocks of EfficientNet-Lite0 (tensorflow/tpu, `efficientnet/lite`): inverted
-residuals without squeeze-and-excite, ReLU6, batch norm with eps 1e-3, TensorFlow padding.
+The stem is the first five or six stages of EfficientNet-Lite0 (tensorflow/tpu, `efficientnet/lite`): inverted
+residuals without squeeze-and-excite, ReLU6, batch norm with eps 1e-3, TensorFlow padding. The sixth works at stride 32;
+what it sees there, the most that ImageNet taught, is added to the tokens at stride 16.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ STAGES = (
     Stage(2, 5, 2, 6, 40),
     Stage(3, 3, 2, 6, 80),
     Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
 )
-QUARTER, EIGHTH = 1, 2
-"""Stages whose outputs are tapped."""
+QUARTER, EIGHTH, SIXTEENTH = 1, 2, 4
+"""Stages whose outputs are used, beside the last one's."""
 
 
 class ConvNorm(nn.Module):
@@ -80,43 +82,55 @@ class InvertedResidual(nn.Module):
 
 
 class LiteStem(nn.Module):
-    """EfficientNet-Lite0 down to stride 16. Returns maps at 1/4 (24 channels), 1/8 (40) and 1/16 (112)."""
+    """EfficientNet-Lite0's first stages: maps at 1/4 (24 channels), 1/8 (40), 1/16 (112), perhaps 1/32 (192)."""
 
-    def __init__(self) -> None:
+    def __init__(self, stages: int = 5) -> None:
         super().__init__()
+        if stages not in (5, 6):
+            raise ValueError(f"the lite stem has 5 or 6 stages, not {stages}")
         self.conv = ConvNorm(3, STEM_CHANNELS, 3, stride=2)
         self.stages = nn.ModuleList()
         inputs = STEM_CHANNELS
-        for blocks, kernel, stride, expansion, channels in STAGES:
+        for blocks, kernel, stride, expansion, channels in STAGES[:stages]:
             layers = []
             for block in range(blocks):
                 layers.append(InvertedResidual(inputs, channels, kernel, stride if block == 0 else 1, expansion))
                 inputs = channels
             self.stages.append(nn.Sequential(*layers))
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
         features = self.conv(image)
         outputs = []
         for stage in self.stages:
             features = stage(features)
             outputs.append(features)
-        return outputs[QUARTER], outputs[EIGHTH], outputs[-1]
+        return outputs[QUARTER], outputs[EIGHTH], *outputs[SIXTEENTH:]
 
 
 class LiteEncoder(nn.Module):
-    """Taps: stem maps at 1/4 and 1/8, then two transformer blocks."""
+    """Taps: stem maps at 1/4 and 1/8, then two transformer blocks.
 
-    stride = 16
+    Tokens are the stem's map at 1/16 through a 1x1 convolution; with a stem of six stages its map at 1/32 is added,
+    through a 1x1 convolution and bilinearly enlarged.
+    """
 
     def __init__(self, stem: LiteStem, transformer: Transformer) -> None:
         super().__init__()
         if len(transformer.out_indices) != 2:
             raise ValueError(f"the lite encoder is tapped at two blocks, not {len(transformer.out_indices)}")
+        width = transformer.prefix_tokens.shape[-1]
         self.stem = stem
-        self.patch_embedding = nn.Conv2d(STAGES[-1].channels, transformer.prefix_tokens.shape[-1], 1)
+        self.patch_embedding = nn.Conv2d(STAGES[SIXTEENTH].channels, width, 1)
+        deep = len(stem.stages) > SIXTEENTH + 1
+        self.deep_embedding = nn.Conv2d(STAGES[-1].channels, width, 1, bias=False) if deep else None
+        self.stride = 32 if deep else 16
         self.transformer = transformer
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EncoderFeatures:
-        quarter, eighth, sixteenth = self.stem(image)
-        maps, prefixes = self.transformer(self.patch_embedding(sixteenth))
+        quarter, eighth, sixteenth, *deeper = self.stem(image)
+        tokens = self.patch_embedding(sixteenth)
+        if self.deep_embedding is not None:
+            deep = self.deep_embedding(deeper[0])
+            tokens = tokens + F.interpolate(deep, size=tokens.shape[2:], mode="bilinear", align_corners=False)
+        maps, prefixes = self.transformer(tokens)
         return EncoderFeatures((quarter, eighth, maps[0], maps[1]), (None, None, prefixes[0], prefixes[1]))
