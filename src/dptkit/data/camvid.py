@@ -20,11 +20,9 @@ from dptkit.data.reading import read_codes
 from dptkit.data.sample import IGNORED
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
+from dptkit.label_sets import CAMVID_11
 
-CLASS_NAMES = (
-    *("sky", "building", "pole", "road", "pavement", "tree", "sign_symbol", "fence", "car", "pedestrian"),
-    "bicyclist",
-)
+CLASS_NAMES = CAMVID_11.names
 _VOID = 11
 _SPLITS = ("train", "val", "test")
 

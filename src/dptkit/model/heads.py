@@ -27,7 +27,7 @@ class DepthHead(nn.Module):
 
     def forward(self, fused: Float[Tensor, "B C h w"]) -> Float[Tensor, "B 1 H W"]:
         features = _double(self.conv1(fused), self.align_corners)
-        raw = self.conv3(F.relu(self.conv2(features)))
+        raw = self.conv3(F.relu(self.conv2(features), inplace=True))
         return F.relu(raw) if self.non_negative else raw
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -44,7 +45,11 @@ QUARTER, EIGHTH, SIXTEENTH = 1, 2, 4
 
 
 class ConvNorm(nn.Module):
-    """Convolution with "SAME" padding, batch norm, and ReLU6 where asked for."""
+    """Convolution with "SAME" padding, batch norm, and ReLU6 where asked for.
+
+    A norm that is not training is folded into the convolution's weights, here and now, so that gradients still reach
+    both: two passes fewer over the features, forward and backward. The same function up to float rounding.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, activate: bool = True
@@ -60,8 +65,17 @@ class ConvNorm(nn.Module):
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         if self.padding is not None:
             features = F.pad(features, self.padding)
-        features = self.norm(self.conv(features))
-        return F.relu6(features) if self.activate else features
+        features = self.norm(self.conv(features)) if self.norm.training else self._folded(features)
+        return F.relu6(features, inplace=True) if self.activate else features
+
+    def _folded(self, features: Tensor) -> Tensor:
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and variance is not None
+        scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
+        weight, bias = self.conv.weight * scale[:, None, None, None], self.norm.bias - mean * scale
+        return F.conv2d(
+            features, weight, bias, self.conv.stride, self.conv.padding, self.conv.dilation, self.conv.groups
+        )
 
 
 class InvertedResidual(nn.Module):
