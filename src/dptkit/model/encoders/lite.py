@@ -70,7 +70,8 @@ class ConvNorm(nn.Module):
 
     def _folded(self, features: Tensor) -> Tensor:
         mean, variance = self.norm.running_mean, self.norm.running_var
-        assert mean is not None and variance is not None
+        assert mean is not None
+        assert variance is not None
         scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
         weight, bias = self.conv.weight * scale[:, None, None, None], self.norm.bias - mean * scale
         return F.conv2d(
