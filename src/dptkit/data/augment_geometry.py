@@ -137,6 +137,17 @@ class ResizeShortSide:
 
 
 @dataclass(frozen=True)
+class ResizeToHold:
+    """The smallest size of the same aspect ratio that holds a rectangle of `size`."""
+
+    size: Size = (384, 384)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        height, width = sample.valid.shape
+        return _scaled(sample, max(self.size[0] / height, self.size[1] / width))
+
+
+@dataclass(frozen=True)
 class RandomLongSide:
     """Longer side to a length uniform in [low, high]."""
 

@@ -15,15 +15,19 @@ from dptkit.data.augment import (
     RandomFlip,
     RandomGrey,
     RandomJpeg,
+    RandomLongSide,
     RandomRotation,
-    ResizeShortSide,
+    RandomScale,
+    ResizeLongSide,
+    ResizeToHold,
     ToInverseDepth,
 )
-from dptkit.data.augment_geometry import RandomScale
 from dptkit.data.batches import Batch, MixedBatches, mixed_loader
+from dptkit.data.kitti import KbCrop
 from dptkit.data.mixing import Mixture
 from dptkit.data.registry import open_dataset
 from dptkit.data.sample import Dataset
+from dptkit.training.config import Augment as AugmentConfig
 from dptkit.training.config import OnDisk, Procedural, TrainConfig
 
 
@@ -37,20 +41,21 @@ def open_source(source: Procedural | OnDisk) -> Dataset:
     return ProceduralDataset(source.count, source.seed, (source.height, source.width), photos=photos)
 
 
-def build_augmentation(config: TrainConfig, size: int, *, training: bool) -> Augmentation:
-    """Shorter side to `size` (in training times the random scale), a crop of `size`, then what `config` asks for."""
+def build_augmentation(config: TrainConfig, size: tuple[int, int], *, training: bool) -> Augmentation:
+    """To crops of `size`, (height, width), as `config.augment` says. Not in training: without its random changes."""
     chances = config.augment
     steps: list[Augmentation] = [] if config.loss.kind != "relative_depth" else [ToInverseDepth()]
-    steps.append(ResizeShortSide((size,)))
-    if training:
-        steps.append(RandomScale(*chances.scale))
-        if chances.rotation_degrees:
-            steps.append(RandomRotation(chances.rotation_degrees))
-    steps.append(RandomCrop((size, size)))
+    if chances.kb_crop:
+        steps.append(KbCrop())
+    steps += _resizing(chances, size, training)
+    if training and chances.rotation_degrees:
+        steps.append(RandomRotation(chances.rotation_degrees))
+    steps.append(RandomCrop(size, "pad" if chances.resize == "random_long_side" else "enlarge"))
     if training:
         steps.append(RandomFlip(chances.flip))
         if chances.colour:
-            steps.append(ColourJitter(probability=chances.colour))
+            strengths = (chances.brightness, chances.contrast, chances.saturation, chances.hue)
+            steps.append(ColourJitter(*strengths, probability=chances.colour))
         if chances.grey:
             steps.append(RandomGrey(chances.grey))
         if chances.blur:
@@ -58,6 +63,20 @@ def build_augmentation(config: TrainConfig, size: int, *, training: bool) -> Aug
         if chances.jpeg:
             steps.append(RandomJpeg(probability=chances.jpeg))
     return Augment(tuple(steps))
+
+
+def _resizing(chances: AugmentConfig, size: tuple[int, int], training: bool) -> list[Augmentation]:
+    low, high = chances.scale
+    if chances.resize == "random_long_side":
+        base = chances.long_side
+        if not training:
+            return [ResizeLongSide((base,))]
+        return [RandomLongSide(round(base * low), round(base * high))]
+    if chances.resize == "long_side":
+        return [ResizeLongSide((max(size),), at_least=min(size))]
+    steps: list[Augmentation] = [ResizeToHold(size)] if chances.resize == "short_side" else []
+    # A factor of 1 draws a number all the same: the crops of a run do not depend on how its scale is written.
+    return [*steps, RandomScale(low, high)] if training else steps
 
 
 class TrainingBatches:
@@ -85,7 +104,7 @@ class TrainingBatches:
         batches = MixedBatches(
             self.datasets,
             mixture,
-            build_augmentation(config, phase.size, training=True),
+            build_augmentation(config, phase.crop, training=True),
             end - phase.start,
             first - phase.start,
             self.rank,
@@ -99,7 +118,7 @@ def validation_batches(config: TrainConfig, preprocess: PreprocessConfig, batch_
     """The same pictures every time: the first `validation_pictures` draws from the validation sources."""
     datasets = [open_source(source) for source in config.validation]
     mixture = Mixture(tuple(len(dataset) for dataset in datasets), 0, batch_size)
-    size = config.phases[-1].size
+    size = config.phases[-1].crop
     steps = -(-config.validation_pictures // batch_size)
     batches = MixedBatches(datasets, mixture, build_augmentation(config, size, training=False), steps)
     yield from mixed_loader(batches, preprocess)
