@@ -1,12 +1,12 @@
 """What a training run is: typed, validated before anything heavy is imported, the same from file and command line.
 
-Its parts: `config_model` (start), `config_data` (sources, augmentation, phases), `config_objective` (losses, optimiser).
+Its parts: `config_model` (start), `config_data` (sources, augmentation), `config_objective` (losses, optimiser).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -49,8 +49,8 @@ class TrainConfig:
     loss: LossConfig
     steps: Positive
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
-    optimiser: Optimiser = Optimiser()
-    augment: Augment = Augment()
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    augment: Augment = field(default_factory=Augment)
     seed: int = 0
     workers: Annotated[int, Field(ge=0)] = 2
     accumulate: Positive = 1
