@@ -46,7 +46,7 @@ def open_folder(
     require_folder("folder", root)
     if (root / "manifest.csv").is_file():
         splits = tuple(manifest_splits(root))
-        if len(splits) == 1 and split in SPLITS and split not in splits[1:]:
+        if len(splits) == 1 and split in SPLITS:
             return hold_out(open_manifest(root, splits[0], sources=sources), split)
         return open_manifest(root, split, sources=sources)
     check_split("folder", split, SPLITS)

@@ -22,7 +22,7 @@ class ModelStart:
     classes: "data" takes the first source's own class list instead of the architecture's. Both heads are then new,
         whatever `weights` says; all else starts from them.
     metric_cap_m: makes a relative architecture a metric one, valid to so many metres; before the first step its scale
-        and shift are found from at most `metric_samples` samples (paper section 5.1, `training/metric_start.py`).
+        and shift are found from at most `metric_samples` samples (paper section 4.1, `training/metric_start.py`).
     size: (height, width) that pictures are brought to where the trained model predicts, if not the architecture's.
     """
 

@@ -1,6 +1,6 @@
 """From relative to metric depth: the scale and shift that a metric model starts from, and keeps.
 
-As the paper does before fine-tuning on NYUv2 and KITTI (section 5.1): predictions of the relative network are aligned
+As the paper does before fine-tuning on NYUv2 and KITTI (section 4.1): predictions of the relative network are aligned
 to every training sample, robustly, and the scales and shifts averaged. The network then learns
 depth = 1 / (scale * raw + shift) with these two as constants (isl-org/DPT `dpt/models.py`).
 
