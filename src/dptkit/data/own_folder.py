@@ -4,8 +4,8 @@ ROOT/manifest.csv                                  as `manifest`
 ROOT/images/x.jpg, ROOT/depth/x.png                as `pairs`, whole or in ROOT/train and ROOT/val
 ROOT/x.jpg, ROOT/x_depth.png                       pairs in one folder, whole or in ROOT/train and ROOT/val
 
-Where nobody divided the samples, about a tenth is held out as split "val": whole groups (of the manifest, or
-subfolders), the smallest first; of a single group the last samples by name, since neighbours in a video are alike.
+Where nobody divided the samples, a tenth is held out as split "val", or what comes near it in whole groups (of the
+manifest, or subfolders), the smallest first; of a single group the last by name, as neighbours in a video are alike.
 """
 
 from __future__ import annotations
@@ -73,10 +73,12 @@ def hold_out(dataset: PairedFiles, split: str) -> PairedFiles:
         held = {pair.name for pair in sorted(pairs, key=lambda pair: pair.name)[-wanted:]}
     else:
         groups: set[str] = set()
-        for group, _ in sorted(sizes.items(), key=lambda item: (item[1], item[0])):
-            groups.add(group)
-            if sum(sizes[other] for other in groups) >= wanted:
+        count = 0
+        for group, size in sorted(sizes.items(), key=lambda item: (item[1], item[0])):
+            if groups and abs(count + size - wanted) >= abs(count - wanted):
                 break
+            groups.add(group)
+            count += size
         held = {pair.name for pair in pairs if pair.group in groups}
     return replace(dataset, pairs=tuple(pair for pair in pairs if (pair.name in held) == (split == "val")))
 
