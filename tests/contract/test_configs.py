@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from data_trees import TREES
 
 import miniatures
+from data_trees import TREES
 from dptkit.config import DepthDecoding, ModelSpec, SegmentationHeadConfig
 from dptkit.data import kitti
 from dptkit.data.pascal_context import CLASS_NAMES

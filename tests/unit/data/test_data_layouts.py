@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from data_trees import TREES, Tree
 
+from data_trees import TREES, Tree
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.reading import read_rgb
 from dptkit.data.registry import DATASETS, open_dataset
