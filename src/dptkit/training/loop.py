@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -106,7 +106,7 @@ class Trainer:
             self.report(Progress(0, self.config.steps, {"aligned": done, "of": samples}, 0.0, 0.0))
 
         start = kept_metric_start(self.folder.metric_start, find) if self.fabric.global_rank == 0 else None
-        known: MetricStart = self.fabric.broadcast(start)
+        known = cast(MetricStart, self.fabric.broadcast(start))
         if self.fabric.global_rank == 0:
             self.report(Progress(0, self.config.steps, known._asdict(), 0.0, 0.0))
         return known

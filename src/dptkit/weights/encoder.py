@@ -48,8 +48,9 @@ def load_encoder(
     else:
         path = Path(weights)
     ours = convert_encoder_to_ours(read_tensors(path).tensors, config, str(path))
-    own = network.encoder.state_dict()
-    network.encoder.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in ours.items()})
+    own = network.state_dict()
+    own.update({f"encoder.{name}": tensor.to(own[f"encoder.{name}"].dtype) for name, tensor in ours.items()})
+    network.load_state_dict(own)
 
 
 def convert_encoder_to_ours(
