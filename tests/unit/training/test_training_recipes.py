@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,3 +231,13 @@ def test_published_weights_of_dpt_lite_are_the_bundled_ones() -> None:
     config = read_config(CONFIGS / "finetune-depth.yaml", ["model=dpt-lite"])
     bundled = load_model("dpt-lite").network.state_dict()
     assert all(torch.equal(tensor, bundled[name]) for name, tensor in build_start(config).state_dict().items())
+
+
+def test_the_commands_of_the_guide_are_understood() -> None:
+    text = (CONFIGS.parent / "docs" / "finetune.md").read_text("utf-8").replace("\\\n", " ")
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("dpt train ")]
+    assert commands
+    for _, _, config, *rest in commands:
+        overrides = rest[: rest.index("-o")] + rest[rest.index("-o") + 2 :]
+        read = read_config(CONFIGS.parent / config, overrides)
+        assert (read.model.metric_cap_m, read.steps, read.optimiser.warmup_steps) == (10, 80, 10)
