@@ -12,6 +12,19 @@ class LabelSet(NamedTuple):
     palette: tuple[tuple[int, int, int], ...]
 
 
+def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours for classes that have none of their own: those of PASCAL VOC's colour map, without its black 0.
+
+    The bits of 1, 2, 3, ... go to red, green and blue in turn, the highest first (VOCdevkit, VOClabelcolormap.m); all
+    differ up to 255 classes.
+    """
+    return tuple((_every_third_bit(k), _every_third_bit(k >> 1), _every_third_bit(k >> 2)) for k in range(1, count + 1))
+
+
+def _every_third_bit(number: int) -> int:
+    return sum((number >> 3 * place & 1) << 7 - place for place in range(8))
+
+
 def _read(text: str) -> LabelSet:
     entries = [entry.strip().replace("\n", " ").rsplit(" ", 1) for entry in text.split(";")]
     names = tuple(name for name, _ in entries)

@@ -9,6 +9,7 @@ from dptkit.config import (
     DecoderConfig,
     DepthDecoding,
     DepthHeadConfig,
+    EncoderConfig,
     HybridConfig,
     LiteConfig,
     ModelConfig,
@@ -99,6 +100,26 @@ def _original(filename: str, sha256_prefix: str) -> WeightSource:
 def _hub(repository: str) -> WeightSource:
     return WeightSource(f"{repository}.safetensors", f"{_HUB}{repository}/resolve/main/model.safetensors", "hf")
 
+
+@dataclass(frozen=True)
+class EncoderWeights:
+    """A published ImageNet classifier that an encoder can start from."""
+
+    source: WeightSource
+    license: str
+
+
+def _classifier(repository: str) -> EncoderWeights:
+    address = f"https://huggingface.co/google/{repository}/resolve/main/model.safetensors"
+    return EncoderWeights(WeightSource(f"{repository}.safetensors", address, "hf"), "Apache-2.0")
+
+
+IMAGENET_ENCODERS: dict[EncoderConfig, EncoderWeights] = {
+    VIT_BASE: _classifier("vit-base-patch16-384"),
+    VIT_LARGE: _classifier("vit-large-patch16-384"),
+    HybridConfig(): _classifier("vit-hybrid-base-bit-384"),
+}
+"""What the paper's encoders start from: ImageNet-21k, then ImageNet at 384 pixels (paper section 4)."""
 
 _TABLE = (
     Preset(

@@ -137,10 +137,10 @@ class ResizeShortSide:
 
 
 @dataclass(frozen=True)
-class ResizeToCover:
-    """As small as a crop of `size` (height, width) allows; the aspect ratio is kept to the pixel."""
+class ResizeToHold:
+    """The smallest size of the same aspect ratio that holds a rectangle of `size`."""
 
-    size: Size
+    size: Size = (384, 384)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         height, width = sample.valid.shape

@@ -13,8 +13,11 @@ Depth is 16-bit, metres = stored / 256, 0 = no measurement.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from dptkit.data.augment_geometry import crop
 from dptkit.data.pairs import (
@@ -93,6 +96,14 @@ def kb_crop(sample: Sample) -> Sample:
     if height < KB_SIZE[0] or width < KB_SIZE[1]:
         raise ValueError(f"{sample.name}: {width}x{height} pixels are less than {KB_SIZE[1]}x{KB_SIZE[0]}")
     return crop(sample, height - KB_SIZE[0], (width - KB_SIZE[1]) // 2, KB_SIZE)
+
+
+@dataclass(frozen=True)
+class KbCrop:
+    """`kb_crop` as a step of augmentation."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        return kb_crop(sample)
 
 
 def _parse(path: Path, line: str) -> tuple[str, str | None]:

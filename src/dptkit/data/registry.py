@@ -19,6 +19,7 @@ from dptkit.data.irs import open_irs
 from dptkit.data.kitti import open_kitti, open_kitti_bts
 from dptkit.data.megadepth import open_megadepth
 from dptkit.data.nyu import LABELLED, open_nyu, open_nyu_bts
+from dptkit.data.own_folder import SPLITS, open_folder
 from dptkit.data.pascal_context import open_pascal_context
 from dptkit.data.rendered import open_rendered
 from dptkit.data.sample import Dataset
@@ -50,6 +51,7 @@ class DatasetEntry:
 _ENTRIES = (
     DatasetEntry("manifest", "your folder with manifest.csv", "yours", "", open_manifest, marks=("manifest.csv",)),
     DatasetEntry("pairs", "your pictures and ground truth, paired by name", "yours", "", open_pairs),
+    DatasetEntry("folder", "your pictures and depth, whichever of the two", "yours", "", open_folder, SPLITS),
     DatasetEntry("labels", "your pictures with class ids", "yours", "", open_labels, marks=("classes.txt",)),
     DatasetEntry("rendered", "scenes written by dpt data render", "yours", "", open_rendered),
     DatasetEntry("shards", "WebDataset shards of any data set", "the data set's", "", open_shards, marks=(INDEX,)),

@@ -7,9 +7,9 @@ resuming and multi-objective steps need.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -17,10 +17,12 @@ from torch import Tensor
 
 from dptkit.config import DepthDecoding
 from dptkit.data.batches import Batch
+from dptkit.data.sample import Dataset
 from dptkit.errors import TrainingError
 from dptkit.model.dpt import DPT
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
 from dptkit.training.config import TrainConfig
+from dptkit.training.metric_start import MetricStart, find_metric_start, kept_metric_start, with_metric_start
 from dptkit.training.multi_objective import combine_gradients
 from dptkit.training.objective import Objective, compute_objective, run_network, shared_parameters, split_by_source
 from dptkit.training.optimiser import (
@@ -33,7 +35,7 @@ from dptkit.training.optimiser import (
 )
 from dptkit.training.run_folder import RunFolder
 from dptkit.training.sources import TrainingBatches, open_source, validation_batches
-from dptkit.training.start import build_spec, build_start
+from dptkit.training.start import build_spec, build_start, starts_metric
 from dptkit.weights.tensor_file import write_tensors
 
 
@@ -73,6 +75,8 @@ class Trainer:
         if fabric.global_rank == 0:
             self.folder.open(config, datasets)
         self.network = build_start(config)
+        if starts_metric(config):
+            self.spec = with_metric_start(self.spec, self._metric_start(datasets))
         self.network.set_gradient_checkpointing(config.gradient_checkpointing)
         if config.sync_batch_norm:
             self.network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
@@ -85,11 +89,27 @@ class Trainer:
         self.average = MovingAverage(self.network, config.ema_decay) if config.ema_decay else None
         batches = TrainingBatches(config, self.spec.preprocess, datasets, fabric.global_rank, fabric.world_size)
         step, random = self._resume()
+        if step == 0 and config.validate_every:
+            self._validate(0)
         while step < config.steps:
             iterator = batches.from_step(step)
             step = self._phase(iterator, step, random)
             random = None
         return self._finish()
+
+    def _metric_start(self, datasets: Sequence[Dataset]) -> MetricStart:
+        def find() -> MetricStart:
+            self.network.to(self.fabric.device)
+            return find_metric_start(self.config, self.spec, self.network, datasets, said)
+
+        def said(done: int, samples: int) -> None:
+            self.report(Progress(0, self.config.steps, {"aligned": done, "of": samples}, 0.0, 0.0))
+
+        start = kept_metric_start(self.folder.metric_start, find) if self.fabric.global_rank == 0 else None
+        known = cast(MetricStart, self.fabric.broadcast(start))
+        if self.fabric.global_rank == 0:
+            self.report(Progress(0, self.config.steps, known._asdict(), 0.0, 0.0))
+        return known
 
     def _resume(self) -> tuple[int, dict[str, Any] | None]:
         state = self.checkpoints.read_newest()

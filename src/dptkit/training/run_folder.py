@@ -32,6 +32,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def metric_start(self) -> Path:
+        """Scale and shift that a metric run began with."""
+        return self.path / "metric_start.json"
+
     def open(self, config: TrainConfig, datasets: Sequence[Dataset]) -> None:
         """Begin the run, or find it begun already.
 

@@ -15,15 +15,19 @@ from dptkit.data.augment import (
     RandomFlip,
     RandomGrey,
     RandomJpeg,
+    RandomLongSide,
     RandomRotation,
-    ResizeToCover,
+    RandomScale,
+    ResizeLongSide,
+    ResizeToHold,
     ToInverseDepth,
 )
-from dptkit.data.augment_geometry import RandomScale
 from dptkit.data.batches import Batch, MixedBatches, mixed_loader
+from dptkit.data.kitti import KbCrop
 from dptkit.data.mixing import Mixture
 from dptkit.data.registry import open_dataset
 from dptkit.data.sample import Dataset
+from dptkit.training.config import Augment as AugmentConfig
 from dptkit.training.config import OnDisk, Procedural, TrainConfig
 
 
@@ -38,19 +42,20 @@ def open_source(source: Procedural | OnDisk) -> Dataset:
 
 
 def build_augmentation(config: TrainConfig, size: tuple[int, int], *, training: bool) -> Augmentation:
-    """As small as covers `size` (in training times the random scale), a crop of it, then what `config` asks for."""
+    """To crops of `size`, (height, width), as `config.augment` says. Not in training: without its random changes."""
     chances = config.augment
     steps: list[Augmentation] = [] if config.loss.kind != "relative_depth" else [ToInverseDepth()]
-    steps.append(ResizeToCover(size))
-    if training:
-        steps.append(RandomScale(*chances.scale))
-        if chances.rotation_degrees:
-            steps.append(RandomRotation(chances.rotation_degrees))
-    steps.append(RandomCrop(size))
+    if chances.kb_crop:
+        steps.append(KbCrop())
+    steps += _resizing(chances, size, training)
+    if training and chances.rotation_degrees:
+        steps.append(RandomRotation(chances.rotation_degrees))
+    steps.append(RandomCrop(size, "pad" if chances.resize == "random_long_side" else "enlarge"))
     if training:
         steps.append(RandomFlip(chances.flip))
         if chances.colour:
-            steps.append(ColourJitter(probability=chances.colour))
+            strengths = (chances.brightness, chances.contrast, chances.saturation, chances.hue)
+            steps.append(ColourJitter(*strengths, probability=chances.colour))
         if chances.grey:
             steps.append(RandomGrey(chances.grey))
         if chances.blur:
@@ -58,6 +63,20 @@ def build_augmentation(config: TrainConfig, size: tuple[int, int], *, training: 
         if chances.jpeg:
             steps.append(RandomJpeg(probability=chances.jpeg))
     return Augment(tuple(steps))
+
+
+def _resizing(chances: AugmentConfig, size: tuple[int, int], training: bool) -> list[Augmentation]:
+    low, high = chances.scale
+    if chances.resize == "random_long_side":
+        base = chances.long_side
+        if not training:
+            return [ResizeLongSide((base,))]
+        return [RandomLongSide(round(base * low), round(base * high))]
+    if chances.resize == "long_side":
+        return [ResizeLongSide((max(size),), at_least=min(size))]
+    steps: list[Augmentation] = [ResizeToHold(size)] if chances.resize == "short_side" else []
+    # A factor of 1 draws a number all the same: the crops of a run do not depend on how its scale is written.
+    return [*steps, RandomScale(low, high)] if training else steps
 
 
 class TrainingBatches:

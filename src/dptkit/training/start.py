@@ -6,48 +6,115 @@ from dataclasses import replace
 
 import torch
 
-from dptkit.config import DepthDecoding, LiteConfig, ModelSpec
+from dptkit.config import (
+    DepthDecoding,
+    LiteConfig,
+    ModelConfig,
+    ModelSpec,
+    SegmentationDecoding,
+    SegmentationHeadConfig,
+)
 from dptkit.errors import ConfigError
+from dptkit.label_sets import voc_palette
 from dptkit.model.build import build_model
 from dptkit.model.dpt import DPT
 from dptkit.model.heads import DepthHead
 from dptkit.presets import find_preset
 from dptkit.training.config import MetricLoss, SegmentationLoss, TrainConfig
+from dptkit.training.sources import open_source
+from dptkit.weights.encoder import load_encoder
 from dptkit.weights.load import load_model
 from dptkit.weights.stem import load_imagenet_stem
 
+_HEADS = ("head.", "auxiliary_head.")
+
 
 def build_spec(config: TrainConfig) -> ModelSpec:
-    """What the trained model will be. Raises ConfigError where loss and architecture do not go together."""
+    """What the trained model will be. Raises ConfigError where loss and architecture do not go together.
+
+    Of a relative architecture that becomes metric, scale and shift are those of `metric_start`, not yet known here.
+    Raises DataError if the classes are the data's and it cannot be opened.
+    """
     spec = find_preset(config.model.architecture).spec
     wanted = "segmentation" if isinstance(config.loss, SegmentationLoss) else "depth"
     if spec.task != wanted:
         raise ConfigError(f"{config.name}: {spec.name} is for {spec.task}, the loss for {wanted}")
-    decoding = spec.decoding
-    if isinstance(config.loss, MetricLoss) and not (
-        isinstance(decoding, DepthDecoding) and decoding.quantity == "depth_m"
-    ):
-        raise ConfigError(f"{config.name}: a metric loss needs a metric architecture, such as dpt-hybrid-nyu")
-    model = spec.model
+    spec = replace(spec, name=config.name, license=config.license, trained_on=config.trained_on)
+    if config.model.size is not None:
+        spec = replace(spec, preprocess=replace(spec.preprocess, size=config.model.size))
     if config.model.transformer_depth is not None:
-        if not isinstance(model.encoder, LiteConfig):
-            raise ConfigError("model.transformer_depth: only dpt-lite has no published depth")
-        depth = config.model.transformer_depth
-        model = replace(model, encoder=replace(model.encoder, depth=depth, out_indices=(depth // 2 - 1, depth - 1)))
-    return replace(spec, name=config.name, model=model, license=config.license, trained_on=config.trained_on)
+        spec = replace(spec, model=_with_depth(spec.model, config.model.transformer_depth))
+    if isinstance(config.loss, MetricLoss):
+        return _metric(spec, config)
+    return _with_classes_of_data(spec, config) if config.model.classes == "data" else spec
+
+
+def _with_depth(model: ModelConfig, depth: int) -> ModelConfig:
+    if not isinstance(model.encoder, LiteConfig):
+        raise ConfigError("model.transformer_depth: only dpt-lite has no published depth")
+    return replace(model, encoder=replace(model.encoder, depth=depth, out_indices=(depth // 2 - 1, depth - 1)))
+
+
+def _metric(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
+    assert isinstance(spec.decoding, DepthDecoding)
+    is_metric, cap_m = spec.decoding.quantity == "depth_m", config.model.metric_cap_m
+    if is_metric and cap_m is not None:
+        raise ConfigError(
+            f"{config.name}: {config.model.architecture} is metric already, to {spec.decoding.cap_m:g} m; "
+            "leave metric_cap_m out, or name a relative architecture"
+        )
+    if is_metric:
+        return spec
+    if cap_m is None:
+        raise ConfigError(
+            f"{config.name}: a metric loss needs a metric architecture, such as dpt-hybrid-nyu, or model.metric_cap_m"
+        )
+    return replace(spec, decoding=DepthDecoding("depth_m", cap_m=cap_m))
+
+
+def _with_classes_of_data(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
+    names = tuple(getattr(open_source(config.sources[0]), "class_names", ()))
+    if not names:
+        raise ConfigError(f"{config.name}: model.classes: the first source does not say what its classes are")
+    head = spec.model.head
+    assert isinstance(head, SegmentationHeadConfig)
+    return replace(
+        spec,
+        model=replace(spec.model, head=replace(head, classes=len(names))),
+        decoding=SegmentationDecoding(names, voc_palette(len(names))),
+    )
+
+
+def starts_metric(config: TrainConfig) -> bool:
+    """Whether scale and shift of the trained model are found from the data (`training.metric_start`)."""
+    return config.model.metric_cap_m is not None
 
 
 def build_start(config: TrainConfig) -> DPT:
-    """The network with the weights that `config.model` names, float32, on the CPU; random ones follow the seed."""
+    """The network with the weights that `config.model` names, float32, on the CPU; random ones follow the seed.
+
+    Raises WeightsError where weights cannot be had or do not fit.
+    """
     start = config.model
-    if start.weights == "random":
-        torch.manual_seed(config.seed)
-        network = build_model(build_spec(config).model)
-        if isinstance(network.head, DepthHead) and network.head.non_negative:
-            # A head that begins below zero everywhere has no gradient behind its last ReLU, and never learns.
-            torch.nn.init.constant_(network.get_parameter("head.conv3.bias"), 1.0)
-        if start.imagenet_stem:
-            load_imagenet_stem(network)
+    if start.weights != "random" and start.classes is None:
+        return _load(config)
+    torch.manual_seed(config.seed)
+    spec = build_spec(config)
+    network = build_model(spec.model)
+    if start.weights != "random":
+        kept = {name: tensor for name, tensor in _load(config).state_dict().items() if not name.startswith(_HEADS)}
+        network.load_state_dict({**network.state_dict(), **kept})
         return network
-    weights = None if start.weights == "published" else start.weights
-    return load_model(start.architecture, weights).network.requires_grad_(True)
+    if isinstance(network.head, DepthHead) and network.head.non_negative:
+        # A head that begins below zero everywhere has no gradient behind its last ReLU, and never learns.
+        torch.nn.init.constant_(network.get_parameter("head.conv3.bias"), 1.0)
+    if start.imagenet_stem:
+        load_imagenet_stem(network)
+    if start.encoder_weights is not None:
+        load_encoder(network, spec.model.encoder, start.encoder_weights)
+    return network
+
+
+def _load(config: TrainConfig) -> DPT:
+    weights = None if config.model.weights == "published" else config.model.weights
+    return load_model(config.model.architecture, weights).network.requires_grad_(True)

@@ -19,7 +19,8 @@ from dptkit.config import HybridConfig, LiteConfig, ModelConfig, SegmentationHea
 from dptkit.errors import WeightsError
 from dptkit.model.build import build_model
 from dptkit.model.encoders.lite import STAGES
-from dptkit.weights.keytable import Concatenated, Drop, KeyTable, Pair
+from dptkit.weights.encoder_pairs import hf_encoder_pairs, timm_encoder_pairs, transformer_pairs
+from dptkit.weights.keytable import Drop, KeyTable, Pair
 
 Layout = Literal["dptkit", "isl", "hf", "starter"]
 
@@ -64,56 +65,8 @@ def build_key_table(config: ModelConfig, layout: Layout) -> KeyTable:
     return KeyTable(layout, network, _hf_pairs(config), _hf_drops(config, network))
 
 
-def _transformer_pairs(config: ModelConfig, blocks: str, names: Mapping[str, str | tuple[str, ...]]) -> list[Pair]:
-    depth = config.encoder.out_indices[-1] + 1
-    return [
-        Pair(
-            f"encoder.transformer.blocks.{n}.{ours}",
-            f"{blocks}.{n}.{theirs}" if isinstance(theirs, str) else tuple(f"{blocks}.{n}.{t}" for t in theirs),
-        )
-        for n in range(depth)
-        for ours, theirs in names.items()
-    ]
-
-
-def _stem_pairs(config: HybridConfig, stem: tuple[str, str], block: str) -> list[Pair]:
-    pairs = [Pair("encoder.stem.conv", stem[0]), Pair("encoder.stem.norm", stem[1])]
-    for stage, depth in enumerate(config.stem_depths):
-        for n in range(depth):
-            ours, theirs = f"encoder.stem.stages.{stage}.{n}", block.format(stage=stage, n=n)
-            pairs += [Pair(f"{ours}.{part}{k}", f"{theirs}.{part}{k}") for part in ("conv", "norm") for k in (1, 2, 3)]
-            pairs += [
-                Pair(f"{ours}.shortcut.0", f"{theirs}.downsample.conv"),
-                Pair(f"{ours}.shortcut.1", f"{theirs}.downsample.norm"),
-            ]
-    return pairs
-
-
 def _isl_pairs(config: ModelConfig) -> list[Pair]:
-    encoder, timm = config.encoder, "pretrained.model"
-    tokens = ("cls_token", "dist_token")[: encoder.prefix_tokens]
-    pairs = [
-        Pair("encoder.transformer.prefix_tokens", tuple(f"{timm}.{t}" for t in tokens), Concatenated(1)),
-        Pair("encoder.transformer.position_embedding.weight", f"{timm}.pos_embed"),
-        Pair("encoder.patch_embedding", f"{timm}.patch_embed.proj"),
-        *_transformer_pairs(
-            config,
-            f"{timm}.blocks",
-            {
-                "norm1": "norm1",
-                "attention.qkv": "attn.qkv",
-                "attention.projection": "attn.proj",
-                "norm2": "norm2",
-                "mlp.fc1": "mlp.fc1",
-                "mlp.fc2": "mlp.fc2",
-            },
-        ),
-    ]
-    if isinstance(encoder, HybridConfig):
-        backbone = f"{timm}.patch_embed.backbone"
-        pairs += _stem_pairs(
-            encoder, (f"{backbone}.stem.conv", f"{backbone}.stem.norm"), backbone + ".stages.{stage}.blocks.{n}"
-        )
+    pairs = timm_encoder_pairs(config.encoder, "pretrained.model.")
     for k in range(4):
         ours, theirs = f"reassemble.stages.{k}", f"pretrained.act_postprocess{k + 1}"
         pairs += [
@@ -177,30 +130,10 @@ def _isl_drops(config: ModelConfig, network: Mapping[str, Tensor]) -> list[Drop]
 
 
 def _hf_pairs(config: ModelConfig) -> list[Pair]:
-    encoder, embeddings = config.encoder, "dpt.embeddings"
-    pairs = [
-        Pair("encoder.transformer.prefix_tokens", f"{embeddings}.cls_token"),
-        Pair("encoder.transformer.position_embedding.weight", f"{embeddings}.position_embeddings"),
-        *_transformer_pairs(
-            config,
-            "dpt.encoder.layer",
-            {
-                "norm1": "layernorm_before",
-                "attention.qkv": tuple(f"attention.attention.{part}" for part in ("query", "key", "value")),
-                "attention.projection": "attention.output.dense",
-                "norm2": "layernorm_after",
-                "mlp.fc1": "intermediate.dense",
-                "mlp.fc2": "output.dense",
-            },
-        ),
-    ]
-    if isinstance(encoder, HybridConfig):
-        bit = f"{embeddings}.backbone.bit"
-        stem = (f"{bit}.embedder.convolution", f"{bit}.embedder.norm")
-        pairs += _stem_pairs(encoder, stem, bit + ".encoder.stages.{stage}.layers.{n}")
-        pairs.append(Pair("encoder.patch_embedding", f"{embeddings}.projection"))
-    else:
-        pairs.append(Pair("encoder.patch_embedding", f"{embeddings}.patch_embeddings.projection"))
+    hybrid = isinstance(config.encoder, HybridConfig)
+    embeddings = "dpt.embeddings"
+    patches = f"{embeddings}.projection" if hybrid else f"{embeddings}.patch_embeddings.projection"
+    pairs = hf_encoder_pairs(config.encoder, "dpt.", patches, f"{embeddings}.backbone")
     for k in range(4):
         theirs = f"neck.reassemble_stage.layers.{k}"
         pairs += [
@@ -266,8 +199,8 @@ def _starter_pairs(config: ModelConfig) -> list[Pair]:
         Pair("encoder.patch_embedding", "proj"),
         Pair("encoder.transformer.prefix_tokens", "cls"),
         Pair("encoder.transformer.position_embedding.weight", "pos", _PatchPositions(config.encoder.position_grid)),
-        *_transformer_pairs(
-            config,
+        *transformer_pairs(
+            config.encoder,
             "blocks",
             {
                 "norm1": "norm1",

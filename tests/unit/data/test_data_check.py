@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_trees import CODES, TREES, grey, picture
 
+from data_trees import CODES, TREES, grey, picture
 from dptkit.cli.data_check import check
 from dptkit.cli.data_shard import shard
 from dptkit.data.checking import check_dataset

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data_trees import CODES, grey, picture
 
+from data_trees import CODES, grey, picture
 from dptkit.data import augment
 from dptkit.data.folder import open_pairs
 from dptkit.data.registry import DATASETS

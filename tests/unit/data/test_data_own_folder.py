@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_trees import BYTES, CODES, grey, labels, manifest, pfm, picture, text
 from PIL import Image
 
+from data_trees import BYTES, CODES, grey, labels, manifest, pfm, picture, text
 from dptkit.data.folder import label_splits, manifest_splits, open_labels, open_manifest, open_pairs
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.reading import read_codes, read_pfm, read_values

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_trees import TREES
 
+from data_trees import TREES
 from dptkit.data.registry import DATASETS, detect_dataset, find_dataset, open_dataset, splits_of
 from dptkit.errors import DataError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_trees import BYTES, CODES, TREES, H, W, grey, picture, text
 
+from data_trees import BYTES, CODES, TREES, H, W, grey, picture, text
 from dptkit.data.blendedmvs import open_blendedmvs
 from dptkit.data.camvid import CLASS_NAMES, open_camvid
 from dptkit.data.kitti import kb_crop, open_kitti

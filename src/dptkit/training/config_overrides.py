@@ -1,0 +1,66 @@
+"""Single values of a configuration replaced from the command line: `key.sub=value`, and a file's own short names.
+
+A file may name `shortcuts`, such as {data: [sources.0.root, validation.0.root]}; then `data=DIR` sets both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from dptkit.errors import ConfigError
+
+
+def take_shortcuts(content: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    """Remove `shortcuts` from a file's content and return them. Raises ConfigError if they are no names and keys."""
+    given = content.pop("shortcuts", None) or {}
+    if not isinstance(given, dict):
+        raise ConfigError(f"{where}: shortcuts: must hold names, each with a list of keys")
+    shortcuts = {}
+    for name, keys in given.items():
+        if not isinstance(keys, list) or not keys or not all(isinstance(key, str) for key in keys):
+            raise ConfigError(f"{where}: shortcuts.{name}: must be a list of keys, such as [sources.0.root]")
+        shortcuts[str(name)] = tuple(keys)
+    return shortcuts
+
+
+def apply_overrides(
+    content: dict[str, Any], overrides: Sequence[str], shortcuts: Mapping[str, Sequence[str]], known: Collection[str]
+) -> None:
+    """Set each `key=value` in place, values in YAML. known: the keys that a configuration may have at its top.
+
+    Raises ConfigError for what is not written so, or names nothing, with the nearest name.
+    """
+    import yaml
+
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator:
+            raise ConfigError(f"{override!r}: an override is written key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"{override!r}: the value is not readable YAML") from None
+        top = key.partition(".")[0]
+        if top not in known and key not in shortcuts:
+            near = get_close_matches(key, [*shortcuts, *known], n=1)
+            short = f"; short names of this configuration: {', '.join(shortcuts)}" if shortcuts else ""
+            raise ConfigError(f"{override}: no key {top}{f'; did you mean {near[0]}?' if near else short}")
+        for target in shortcuts.get(key, (key,)):
+            _set(content, target, value)
+
+
+def _set(content: Any, key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        content = content[_place(content, part, key)] if isinstance(content, list) else content.setdefault(part, {})
+        if not isinstance(content, (dict, list)):
+            raise ConfigError(f"{key}: {part} is a single value, nothing lies below it")
+    content[_place(content, last, key) if isinstance(content, list) else last] = value
+
+
+def _place(content: list[Any], part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(content):
+        raise ConfigError(f"{key}: {part!r} is not a place in a list of {len(content)}")
+    return int(part)
