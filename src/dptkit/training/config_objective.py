@@ -36,10 +36,14 @@ class MetricLoss:
 
 @dataclass(frozen=True)
 class SegmentationLoss:
-    """Cross-entropy, and the auxiliary head's with its weight (paper section 4.2)."""
+    """Cross-entropy, and the auxiliary head's with its weight (paper section 4.2).
+
+    class_weights: one for each class, in order, where rare ones shall count for more; none: all count alike.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     auxiliary: NonNegative = 0.2
+    class_weights: tuple[NonNegative, ...] = ()
     kind: Literal["segmentation"] = "segmentation"
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dptkit.config import DepthDecoding
 from dptkit.data.batches import Batch
+from dptkit.errors import ConfigError
 from dptkit.model.dpt import DPT
 from dptkit.postprocess import SMALLEST_INVERSE_DEPTH
 from dptkit.training.config import DepthLoss, LossConfig, MetricLoss, SegmentationLoss
@@ -50,7 +51,10 @@ def compute_objective(
     """The losses of a batch. `decoding`: of a metric model, whose raw output becomes metres first."""
     measure = batch.valid.sum().to(torch.float32)
     if isinstance(loss, SegmentationLoss):
-        total = segmentation_loss(raw, batch.target, auxiliary, auxiliary_weight=loss.auxiliary)
+        if len(loss.class_weights) not in (0, raw.shape[1]):
+            raise ConfigError(f"loss.class_weights: {len(loss.class_weights)} for {raw.shape[1]} classes")
+        weights = torch.tensor(loss.class_weights, device=raw.device) if loss.class_weights else None
+        total = segmentation_loss(raw, batch.target, auxiliary, auxiliary_weight=loss.auxiliary, class_weights=weights)
         return Objective(total, {"segmentation": total.detach()}, (batch.target != 255).sum().to(torch.float32))
     if isinstance(loss, MetricLoss):
         return _metric(raw[:, 0].float(), batch, loss, decoding, measure)

@@ -101,10 +101,9 @@ def build_start(config: TrainConfig) -> DPT:
     torch.manual_seed(config.seed)
     spec = build_spec(config)
     network = build_model(spec.model)
-    if start.weights != "random":
-        kept = {name: tensor for name, tensor in _load(config).state_dict().items() if not name.startswith(_HEADS)}
-        network.load_state_dict({**network.state_dict(), **kept})
-        return network
+    if start.weights != "random" or start.body is not None:
+        loaded = _load(config) if start.body is None else load_model(start.body).network
+        return _with_body(network, loaded, start.body or start.architecture)
     if isinstance(network.head, DepthHead) and network.head.non_negative:
         # A head that begins below zero everywhere has no gradient behind its last ReLU, and never learns.
         torch.nn.init.constant_(network.get_parameter("head.conv3.bias"), 1.0)
@@ -112,6 +111,19 @@ def build_start(config: TrainConfig) -> DPT:
         load_imagenet_stem(network)
     if start.encoder_weights is not None:
         load_encoder(network, spec.model.encoder, start.encoder_weights)
+    return network
+
+
+def _with_body(network: DPT, other: DPT, name: str) -> DPT:
+    """All but the heads from another network."""
+    fresh = network.state_dict()
+    body = {key: tensor for key, tensor in other.state_dict().items() if not key.startswith(_HEADS)}
+    wanted = {key for key in fresh if not key.startswith(_HEADS)}
+    for key in sorted(
+        wanted ^ body.keys() | {key for key in wanted & body.keys() if fresh[key].shape != body[key].shape}
+    ):
+        raise ConfigError(f"model.body: {name} is built otherwise: {key} is not the same in both")
+    network.load_state_dict({**fresh, **body})
     return network
 
 

@@ -27,6 +27,18 @@ def test_by_hand() -> None:
         checked(logits, labels, ignore=7)
 
 
+def test_class_weights_by_hand() -> None:
+    """Labels 1 and 0 cost ln 4/3 and ln 4; weighted 3 to 1 the mean is (3 ln 4/3 + ln 4) / 4, not over the pixels."""
+    logits = torch.tensor([0, math.log(3)])[None, :, None, None].expand(1, 2, 1, 3)
+    labels, weights = torch.tensor([[[1, 0, 255]]], dtype=torch.uint8), torch.tensor([1.0, 3.0])
+    expected = (3 * math.log(4 / 3) + math.log(4)) / 4
+    assert checked(logits, labels, class_weights=weights).item() == pytest.approx(expected, rel=1e-6)
+    oracle = torch.nn.functional.cross_entropy(logits, labels.long(), weights, ignore_index=255)
+    assert checked(logits, labels, class_weights=weights).item() == pytest.approx(oracle.item(), rel=1e-6)
+    nothing = checked(logits, torch.full_like(labels, 255), class_weights=weights)
+    assert nothing.item() == 0
+
+
 def test_auxiliary_head_adds_its_share() -> None:
     """The auxiliary logits are equal over 2 classes, so its cross-entropy is ln 2 whatever the size."""
     logits = torch.tensor([0, math.log(3)])[None, :, None, None].expand(1, 2, 2, 2)
