@@ -145,7 +145,10 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run. `steps` counts optimiser steps; a step sees `batch_size` of its phase, over all processes together."""
+    """One run. `steps` counts optimiser steps; a step sees `batch_size` of its phase, over all processes together.
+
+    panels_every: steps between pictures of predictions, 0 for none. tensorboard: write its events too.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
     name: str
@@ -172,6 +175,8 @@ class TrainConfig:
     checkpoint_every: Positive = 1000
     keep_checkpoints: Positive = 2
     log_every: Positive = 50
+    tensorboard: bool = False
+    panels_every: Annotated[int, Field(ge=0)] = 0
     license: str = "unstated"
     trained_on: str = "unstated"
 
@@ -183,10 +188,8 @@ class TrainConfig:
             raise ConfigError("validate_every: there are no validation sources")
         if self.model.weights != "random" and (self.model.imagenet_stem or self.model.transformer_depth is not None):
             raise ConfigError("model: imagenet_stem and transformer_depth go with weights: random only")
-        if self.optimiser.multi_objective == "mgda" and (
-            isinstance(self.loss, SegmentationLoss) or self.precision == "16-mixed" or self.devices * self.nodes > 1
-        ):
-            raise ConfigError("optimiser.multi_objective: mgda takes depth losses, one process, no 16-mixed")
+        if self.optimiser.multi_objective == "mgda" and self.precision == "16-mixed":
+            raise ConfigError("optimiser.multi_objective: mgda needs gradients that are not scaled: no 16-mixed")
         if self.augment.scale[0] < 1 or self.augment.scale[1] < self.augment.scale[0]:
             raise ConfigError(f"augment.scale: {list(self.augment.scale)} must rise from at least 1")
 
