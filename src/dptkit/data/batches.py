@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -126,4 +127,14 @@ def mixed_loader(batches: MixedBatches, preprocess: PreprocessConfig, workers: i
         num_workers=workers,
         collate_fn=Collate(preprocess.mean, preprocess.std),
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_signals_alone,
     )
+
+
+def _leave_signals_alone(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal: whether and when to end, the one that trains decides.
+
+    It ends its workers through their queues; when it dies, they notice.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -46,12 +46,25 @@ def colour_target(sample: Sample) -> Image:
     values = sample.target.astype(np.float64)
     if sample.quantity == "depth_m":
         values = np.divide(1, values, out=np.zeros_like(values), where=values > 0)
-    position = np.zeros_like(values)
-    if sample.valid.any():
-        low, high = np.percentile(values[sample.valid], (1, 99))
-        position = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    return colour_inverse_depth(values, sample.valid)
+
+
+def colour_inverse_depth(
+    values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], bounds: tuple[float, float] | None = None
+) -> Image:
+    """Inverse depth [H, W] as uint8 RGB: inferno, bright is near, invalid grey. bounds: by default `spread`."""
+    low, high = spread(values, valid) if bounds is None else bounds
+    position = np.where(valid, np.clip((values - low) / max(high - low, 1e-12), 0, 1), 0)
     colours = colour_table("inferno")[np.rint(position * 255).astype(np.uint8)]
-    return np.where(sample.valid[:, :, None], colours, np.array(_INVALID, np.uint8))
+    return np.where(valid[:, :, None], colours, np.array(_INVALID, np.uint8))
+
+
+def spread(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """1st and 99th percentile of the valid values; 0 and 1 without any."""
+    if not valid.any():
+        return 0.0, 1.0
+    low, high = np.percentile(values[valid], (1, 99))
+    return float(low), float(high)
 
 
 def _tile(dataset: Dataset, index: int) -> Image:

@@ -40,7 +40,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run. `steps` counts optimiser steps; a step sees `batch_size` of its phase, over all processes together."""
+    """One run. `steps` counts optimiser steps; a step sees `batch_size` of its phase, over all processes together.
+
+    panels_every: steps between pictures of predictions, 0 for none. tensorboard: write its events too.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     name: str
@@ -67,6 +70,8 @@ class TrainConfig:
     checkpoint_every: Positive = 1000
     keep_checkpoints: Positive = 2
     log_every: Positive = 50
+    tensorboard: bool = False
+    panels_every: Annotated[int, Field(ge=0)] = 0
     license: str = "unstated"
     trained_on: str = "unstated"
 
@@ -83,10 +88,8 @@ class TrainConfig:
             raise ConfigError("model.classes: goes with a segmentation loss only")
         if self.model.metric_cap_m is not None and not isinstance(self.loss, MetricLoss):
             raise ConfigError("model.metric_cap_m: goes with a metric loss only")
-        if self.optimiser.multi_objective == "mgda" and (
-            isinstance(self.loss, SegmentationLoss) or self.precision == "16-mixed" or self.devices * self.nodes > 1
-        ):
-            raise ConfigError("optimiser.multi_objective: mgda takes depth losses, one process, no 16-mixed")
+        if self.optimiser.multi_objective == "mgda" and self.precision == "16-mixed":
+            raise ConfigError("optimiser.multi_objective: mgda needs gradients that are not scaled: no 16-mixed")
 
     def phase_at(self, step: int) -> Phase:
         """The phase that a step belongs to."""

@@ -106,3 +106,16 @@ class Phase:
     def crops(self) -> tuple[tuple[int, int], ...]:
         """The sizes (height, width) that a step's crops may have."""
         return self.shapes or ((self.size, self.size) if isinstance(self.size, int) else self.size,)
+
+    @property
+    def pixels(self) -> float:
+        """Of a crop, in the mean."""
+        return sum(height * width for height, width in self.crops) / len(self.crops)
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """The crop with the most pixels."""
+        return max(self.crops, key=lambda crop: crop[0] * crop[1])
+
+    def __str__(self) -> str:
+        return ", ".join(dict.fromkeys(f"{height}x{width}" for height, width in self.crops))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -22,61 +23,110 @@ from dptkit.errors import TrainingError
 from dptkit.model.dpt import DPT
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
 from dptkit.training.config import TrainConfig
-from dptkit.training.metric_start import MetricStart, find_metric_start, kept_metric_start, with_metric_start
-from dptkit.training.multi_objective import combine_gradients
-from dptkit.training.objective import Objective, compute_objective, run_network, shared_parameters, split_by_source
+from dptkit.training.logbook import Logbook, require_tensorboard
+from dptkit.training.metric_start import agreed_metric_start, with_metric_start
+from dptkit.training.objective import (
+    Objective,
+    compute_objective,
+    run_network,
+    select_source,
+    shared_parameters,
+    slice_batch,
+)
 from dptkit.training.optimiser import (
     MovingAverage,
+    averaged_network,
     build_optimiser,
     freeze_batch_norm,
     learning_rates,
     schedule_share,
     set_learning_rates,
 )
+from dptkit.training.processes import largest_everywhere, mean_everywhere, sum_everywhere
+from dptkit.training.progress import Pace, Progress
 from dptkit.training.run_folder import RunFolder
-from dptkit.training.sources import TrainingBatches, open_source, validation_batches
+from dptkit.training.sources import TrainingBatches, open_source
 from dptkit.training.start import build_spec, build_start, starts_metric
+from dptkit.training.stopping import StopRequest, TrainingStopped
+from dptkit.training.task_gradients import TaskGradients
+from dptkit.training.validation import Onlooker
 from dptkit.weights.tensor_file import write_tensors
-
-
-class Progress(NamedTuple):
-    """Said every `log_every` steps. images_per_second: since the last time. waiting: share of time spent on data."""
-
-    step: int
-    steps: int
-    values: dict[str, float]
-    images_per_second: float
-    waiting: float
 
 
 class Trainer:
     """One run. `train()` begins it or goes on with it, and returns the path of the trained model."""
 
     def __init__(
-        self, config: TrainConfig, folder: Path, report: Callable[[Progress], None] = lambda progress: None
+        self,
+        config: TrainConfig,
+        folder: Path,
+        report: Callable[[Progress], None] = lambda progress: None,
+        stop: StopRequest | None = None,
     ) -> None:
         self.config = config
         self.folder = RunFolder(folder)
         self.report = report
+        self.stop = stop or StopRequest()
         self.spec = build_spec(config)
+        self.decoding = self.spec.decoding if isinstance(self.spec.decoding, DepthDecoding) else None
         self.checkpoints = CheckpointFolder(self.folder.checkpoints, config.keep_checkpoints)
         self.fabric = Fabric(
             accelerator="auto", devices=config.devices, num_nodes=config.nodes, precision=config.precision
         )
-        self.best = float("inf")
+        self.logbook: Logbook | None = None
+        self.tasks: TaskGradients | None = None
 
     def train(self) -> Path:
-        """Raises DataError, WeightsError or ConfigError before the first step, TrainingError if the loss diverges."""
-        config, fabric = self.config, self.fabric
-        fabric.launch()
+        """Raises DataError, WeightsError or ConfigError before the first step, TrainingError if the loss diverges.
+
+        Raises TrainingStopped if `stop` asked for it, after a checkpoint.
+        """
+        config = self.config
+        datasets = self.open_sources()
+        if config.tensorboard:
+            require_tensorboard()
+        if self.fabric.global_rank == 0:
+            self.folder.open(config, datasets)
+        self.build(datasets, self.folder.metric_start)
+        batches = self.batches(datasets)
+        state = self.checkpoints.read_newest()
+        if self.fabric.global_rank == 0:
+            self.logbook = Logbook(self.folder, int(state["step"]) if state else 0, tensorboard=config.tensorboard)
+        self.onlooker = Onlooker(config, self.spec, self.logbook, datasets, self._to_device)
+        step, random = self._resume(state)
+        self.pace, self.saved = Pace(config), step
+        try:
+            self._stop_if_asked(step)
+            if step == 0 and config.validate_every:
+                self._validate(0)
+            while step < config.steps:
+                iterator = batches.from_step(step)
+                step = self._phase(iterator, step, random)
+                random = None
+            return self._finish()
+        finally:
+            if self.logbook is not None:
+                self.logbook.close()
+
+    def open_sources(self) -> list[Dataset]:
+        """Begin this process's part in the run. Raises DataError."""
+        self.fabric.launch()
         # Values near zero take a CPU a hundred times as long, and mean nothing here.
         torch.set_flush_denormal(True)
-        datasets = [open_source(source) for source in config.sources]
-        if fabric.global_rank == 0:
-            self.folder.open(config, datasets)
+        return [open_source(source, f"sources.{number}") for number, source in enumerate(self.config.sources)]
+
+    def build(self, datasets: Sequence[Dataset], metric_start: Path | None) -> None:
+        """Network, optimiser and moving average as they are before the first step.
+
+        metric_start: where the constants of a model that becomes metric are kept.
+        """
+        config, fabric = self.config, self.fabric
         self.network = build_start(config)
         if starts_metric(config):
-            self.spec = with_metric_start(self.spec, self._metric_start(datasets))
+            known = agreed_metric_start(fabric, config, self.spec, self.network, datasets, metric_start, self.report)
+            self.spec = with_metric_start(self.spec, known)
+            assert isinstance(self.spec.decoding, DepthDecoding)
+            self.decoding = self.spec.decoding
         self.network.set_gradient_checkpointing(config.gradient_checkpointing)
         if config.sync_batch_norm:
             self.network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
@@ -87,32 +137,14 @@ class Trainer:
         wrapped.mark_forward_method("forward_auxiliary")
         self.wrapped = wrapped
         self.average = MovingAverage(self.network, config.ema_decay) if config.ema_decay else None
-        batches = TrainingBatches(config, self.spec.preprocess, datasets, fabric.global_rank, fabric.world_size)
-        step, random = self._resume()
-        if step == 0 and config.validate_every:
-            self._validate(0)
-        while step < config.steps:
-            iterator = batches.from_step(step)
-            step = self._phase(iterator, step, random)
-            random = None
-        return self._finish()
 
-    def _metric_start(self, datasets: Sequence[Dataset]) -> MetricStart:
-        def find() -> MetricStart:
-            self.network.to(self.fabric.device)
-            return find_metric_start(self.config, self.spec, self.network, datasets, said)
+    def batches(self, datasets: Sequence[Dataset]) -> TrainingBatches:
+        """This process's part of the run's batches."""
+        return TrainingBatches(
+            self.config, self.spec.preprocess, datasets, self.fabric.global_rank, self.fabric.world_size
+        )
 
-        def said(done: int, samples: int) -> None:
-            self.report(Progress(0, self.config.steps, {"aligned": done, "of": samples}, 0.0, 0.0))
-
-        start = kept_metric_start(self.folder.metric_start, find) if self.fabric.global_rank == 0 else None
-        known = cast(MetricStart, self.fabric.broadcast(start))
-        if self.fabric.global_rank == 0:
-            self.report(Progress(0, self.config.steps, known._asdict(), 0.0, 0.0))
-        return known
-
-    def _resume(self) -> tuple[int, dict[str, Any] | None]:
-        state = self.checkpoints.read_newest()
+    def _resume(self, state: dict[str, Any] | None) -> tuple[int, dict[str, Any] | None]:
         if state is None:
             torch.manual_seed(self.config.seed + 1 + self.fabric.global_rank)
             return 0, None
@@ -120,15 +152,13 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.best = float(state["best"])
-        if self.fabric.global_rank == 0:
-            self.folder.keep_log_up_to(int(state["step"]))
+        self.onlooker.best = float(state["best"])
         return int(state["step"]), dict(state["random"])
 
     def _phase(self, iterator: Iterator[Batch], step: int, random: dict[str, Any] | None) -> int:
         """Steps until the phase's batches end. `random`: generator states to go on from."""
         config = self.config
-        since, waited, images = time.perf_counter(), 0.0, 0
+        since, waited, images, logged = time.perf_counter(), 0.0, 0, step
         while True:
             started = time.perf_counter()
             batch = next(iterator, None)
@@ -143,12 +173,17 @@ class Trainer:
             images += batch.image.shape[0] * self.fabric.world_size
             if step % config.log_every == 0 or step == config.steps:
                 now = time.perf_counter()
-                self._log(step, objective, images / (now - since), waited / (now - since))
-                since, waited, images = now, 0.0, 0
+                left = self.pace.seconds_left(logged, step, now - since)
+                self._log(step, objective, images / (now - since), waited / (now - since), left)
+                since, waited, images, logged = now, 0.0, 0, step
             if config.validate_every and step % config.validate_every == 0:
                 self._validate(step)
+            if config.panels_every and step % config.panels_every == 0:
+                self.onlooker.draw(step, self._averaged())
             if step % config.checkpoint_every == 0 or step == config.steps:
                 self._checkpoint(step)
+            if step < config.steps:
+                self._stop_if_asked(step)
 
     def _step(self, batch: Batch, step: int) -> Objective:
         config = self.config
@@ -157,12 +192,16 @@ class Trainer:
             freeze_batch_norm(self.network)
         set_learning_rates(self.optimiser, schedule_share(config.optimiser, step, config.steps))
         self.optimiser.zero_grad()
-        share = batch.image.shape[0] // config.accumulate
+        if config.optimiser.multi_objective == "mgda":
+            self.tasks = TaskGradients(len(config.sources), shared_parameters(self.network), self.fabric)
         for k in range(config.accumulate):
-            last = k == config.accumulate - 1
-            part = batch if config.accumulate == 1 else _slice(batch, k * share, None if last else (k + 1) * share)
-            with self.fabric.no_backward_sync(self.wrapped, enabled=not last):
+            part = batch if config.accumulate == 1 else slice_batch(batch, k, config.accumulate)
+            # MGDA needs each data set's gradient by itself, so it sums over processes by itself too.
+            alone = k < config.accumulate - 1 or self.tasks is not None
+            with self.fabric.no_backward_sync(self.wrapped, enabled=alone):
                 objective = self._backward(part)
+        if self.tasks is not None:
+            objective, self.tasks = self.tasks.descend(), None
         if config.optimiser.clip_norm:
             self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=config.optimiser.clip_norm)
         self.optimiser.step()
@@ -174,37 +213,27 @@ class Trainer:
         config = self.config
         batch = self._to_device(batch)
         raw, auxiliary = run_network(self.wrapped, batch.image, config.loss)
-        decoding = self.spec.decoding if isinstance(self.spec.decoding, DepthDecoding) else None
-        if config.optimiser.multi_objective == "mgda":
-            return self._backward_mgda(raw, batch, decoding)
-        objective = compute_objective(raw, auxiliary, batch, config.loss, decoding)
+        if self.tasks is not None:
+            return self._backward_mgda(self.tasks, batch, raw, auxiliary)
+        objective = compute_objective(raw, auxiliary, batch, config.loss, self.decoding)
         # Losses divide by the valid pixels of this process; gradients are averaged over processes. So each counts by
         # its share, and several processes do what one with the whole batch does.
-        everywhere = self.fabric.all_reduce(objective.measure, reduce_op="sum")
-        assert isinstance(everywhere, Tensor)
+        everywhere = sum_everywhere(self.fabric, objective.measure)
         weight = objective.measure * self.fabric.world_size / everywhere.clamp(min=1)
         self.fabric.backward(objective.total * weight / config.accumulate)
         return objective
 
-    def _backward_mgda(self, raw: Tensor, batch: Batch, decoding: DepthDecoding | None) -> Objective:
-        """Each data set in the batch is a task; the step is the min-norm point of their gradients."""
-        parameters = shared_parameters(self.network)
-        objectives, gradients = [], []
-        for part, output in split_by_source(batch, raw):
-            objective = compute_objective(output, None, part, self.config.loss, decoding)
-            gradient = torch.autograd.grad(
-                objective.total, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-            objectives.append(objective)
-            gradients.append(gradient)
-        _, combined = combine_gradients(gradients)
-        for parameter, descent in zip(parameters, combined, strict=True):
-            share = descent / self.config.accumulate
-            parameter.grad = share if parameter.grad is None else parameter.grad + share
-        # For the log: the mean over the data sets, as each is an objective of its own.
-        mean = {name: torch.stack([o.parts[name] for o in objectives]).mean() for name in objectives[0].parts}
-        total = torch.stack([objective.total.detach() for objective in objectives]).mean()
-        return Objective(total, mean, batch.valid.sum().to(torch.float32))
+    def _backward_mgda(self, tasks: TaskGradients, batch: Batch, raw: Tensor, auxiliary: Tensor | None) -> Objective:
+        """Each data set in the batch is a task; returns the last one's objective."""
+        present = batch.source.unique().tolist()
+        for source in range(tasks.tasks):
+            if source in present:
+                part, outputs = select_source(batch, raw, auxiliary, source)
+                objective = compute_objective(*outputs, part, self.config.loss, self.decoding)
+                tasks.add(source, objective, batch.valid[0].numel())
+            elif self.config.sync_batch_norm:
+                tasks.add_nothing(source, raw, auxiliary)
+        return objective
 
     def _to_device(self, batch: Batch) -> Batch:
         moved: Batch = self.fabric.to_device(batch)
@@ -212,57 +241,42 @@ class Trainer:
             return moved._replace(image=moved.image.contiguous(memory_format=torch.channels_last))
         return moved
 
-    def _log(self, step: int, objective: Objective, rate: float, waiting: float) -> None:
-        loss = self._everywhere(objective.total.detach(), objective.measure)
-        if loss != loss or abs(loss) == float("inf"):
+    def _log(self, step: int, objective: Objective, rate: float, waiting: float, left: float) -> None:
+        parts = {"loss": objective.total, **objective.parts}
+        values = {name: mean_everywhere(self.fabric, part, objective.measure) for name, part in parts.items()}
+        if not isfinite(values["loss"]):
             raise TrainingError(f"the loss is not finite at step {step}: lower the learning rate, or train in float32")
-        rates = dict(zip(("encoder_lr", "decoder_lr"), sorted(set(learning_rates(self.optimiser))), strict=False))
-        values = {"loss": loss, **self._parts_everywhere(objective), **rates}
-        if self.fabric.global_rank == 0:
-            self.folder.log(step, {**values, "images_per_second": rate, "waiting": waiting})
-            self.report(Progress(step, self.config.steps, values, rate, waiting))
+        values |= learning_rates(self.config.optimiser, step - 1, self.config.steps)
+        if self.logbook is not None:
+            self.logbook.write(step, {**values, "images_per_second": rate, "waiting": waiting})
+            self.report(Progress(step, self.config.steps, values, rate, waiting, left))
 
-    def _parts_everywhere(self, objective: Objective) -> dict[str, float]:
-        return {name: self._everywhere(part, objective.measure) for name, part in objective.parts.items()}
-
-    def _everywhere(self, value: Tensor, measure: Tensor) -> float:
-        """A loss over the global batch, of which this process knows its part."""
-        sums = self.fabric.all_reduce(torch.stack([value.float() * measure, measure]), reduce_op="sum")
-        assert isinstance(sums, Tensor)
-        return float(sums[0] / sums[1].clamp(min=1))
-
-    @torch.no_grad()
     def _validate(self, step: int) -> None:
-        network, losses = self._averaged(), []
-        network.eval()
-        decoding = self.spec.decoding if isinstance(self.spec.decoding, DepthDecoding) else None
-        for batch in validation_batches(self.config, self.spec.preprocess):
-            moved = self._to_device(batch)
-            losses.append(float(compute_objective(network(moved.image), None, moved, self.config.loss, decoding).total))
-        loss = sum(losses) / len(losses)
+        values = self.onlooker.validate(step, self._averaged())
         if self.fabric.global_rank == 0:
-            self.report(Progress(step, self.config.steps, {"validation": loss}, 0.0, 0.0))
-            if loss < self.best:
-                write_tensors(self.folder.path / "best.safetensors", network.state_dict(), self.spec)
-        self.best = min(self.best, loss)
+            self.report(Progress(step, self.config.steps, values, 0.0, 0.0))
+
+    def _stop_if_asked(self, step: int) -> None:
+        """Processes may be asked between different steps; all of them stop after the same one."""
+        asked = largest_everywhere(self.fabric, self.stop.signal)
+        if asked:
+            if self.saved != step:
+                self._checkpoint(step)
+            raise TrainingStopped(step, self.config.steps, asked)
 
     def _averaged(self) -> DPT:
-        """A network with the moving average's weights, or the one that trains if there is none."""
-        if self.average is None:
-            return self.network
-        from copy import deepcopy
-
-        network = deepcopy(self.network)
-        network.load_state_dict(self.average.tensors)
-        return network
+        return averaged_network(self.network, self.average)
 
     def _checkpoint(self, step: int) -> None:
+        if self.logbook is not None:
+            self.logbook.flush()
+        self.saved = step
         if self.fabric.global_rank == 0:
             state = {
                 "network": self.network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "random": random_states(),
-                "best": self.best,
+                "best": self.onlooker.best,
             }
             if self.average is not None:
                 state["average"] = self.average.state_dict()
@@ -275,14 +289,3 @@ class Trainer:
             write_tensors(path, self._averaged().state_dict(), self.spec)
         self.fabric.barrier()
         return path
-
-
-def _slice(batch: Batch, first: int, end: int | None) -> Batch:
-    part = slice(first, end)
-    return batch._replace(
-        image=batch.image[part],
-        target=batch.target[part],
-        valid=batch.valid[part],
-        source=batch.source[part],
-        names=batch.names[part],
-    )

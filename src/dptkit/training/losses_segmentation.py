@@ -24,8 +24,9 @@ def segmentation_loss(
     """Cross-entropy of the logits + auxiliary_weight * cross-entropy of the auxiliary head's.
 
     -ln softmax(logits)[label], mean over the pixels of the batch whose label is not `ignore`; 0 with zero gradient
-    where there are none. With `class_weights` each pixel counts by its label's, and the mean is the weighted one. Logits of another size are resized to the labels first, bilinearly with corners aligned, as
-    PyTorch-Encoding does and as the network's own last upsampling. float32 arithmetic, also under autocast.
+    where there are none. With `class_weights` each pixel counts by its label's, and the mean is the weighted one.
+    Logits of another size are resized to the labels first, bilinearly with corners aligned, as PyTorch-Encoding does
+    and as the network's own last upsampling. float32 arithmetic, also under autocast.
     Source: Ranftl et al., ICCV 2021, section 4.2 (weight 0.2); zhanghang1989/PyTorch-Encoding, `SegmentationLosses`.
     Raises IndexError (on a GPU: a device assertion) for a label that is neither a class nor `ignore`.
     """

@@ -13,9 +13,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from dptkit.config import DepthDecoding, ModelSpec
@@ -26,6 +27,7 @@ from dptkit.errors import TrainingError
 from dptkit.image_io.atomic import write_bytes
 from dptkit.model.dpt import DPT
 from dptkit.training.config import TrainConfig
+from dptkit.training.progress import Progress
 from dptkit.training.sources import build_augmentation
 
 _BATCH = 4
@@ -96,6 +98,31 @@ def find_metric_start(
         raise TrainingError(f"{config.name}: none of {wanted} samples has both depth and a prediction that varies")
     scales, shifts = torch.tensor(found, dtype=torch.float64).mean(dim=0).tolist()
     return MetricStart(float(scales), float(shifts), len(found))
+
+
+def agreed_metric_start(
+    fabric: Fabric,
+    config: TrainConfig,
+    spec: ModelSpec,
+    network: DPT,
+    datasets: Sequence[Dataset],
+    path: Path | None,
+    report: Callable[[Progress], None],
+) -> MetricStart:
+    """Found by the first process, or read from `path` where the run has found it before; the same for all."""
+
+    def find() -> MetricStart:
+        network.to(fabric.device)
+        return find_metric_start(config, spec, network, datasets, said)
+
+    def said(done: int, samples: int) -> None:
+        report(Progress(0, config.steps, {"aligned": done, "of": samples}, 0.0, 0.0))
+
+    start = None
+    if fabric.global_rank == 0:
+        start = find() if path is None else kept_metric_start(path, find)
+        report(Progress(0, config.steps, start._asdict(), 0.0, 0.0))
+    return cast(MetricStart, fabric.broadcast(start))
 
 
 def with_metric_start(spec: ModelSpec, start: MetricStart) -> ModelSpec:

@@ -71,11 +71,25 @@ def combine_gradients(
 ) -> tuple[Float[Tensor, "T"], list[Tensor]]:
     """Per task the gradients of the shared parameters (same order) -> weights [T], sum 1, and sum over t of w_t g_t.
 
+    See `task_weights`, whose errors it raises.
+    """
+    weights = task_weights(gradients, normalise=normalise, losses=losses)
+    return weights, weighted_sum(weights.tolist(), gradients)
+
+
+def task_weights(
+    gradients: Sequence[Sequence[Tensor]],
+    *,
+    normalise: Normalisation = "none",
+    losses: Sequence[float] | None = None,
+) -> Float[Tensor, "T"]:
+    """Per task the gradients of the shared parameters (same order) -> weights, sum 1; float64, on the CPU.
+
     normalise: the least norm is sought among g_t ("none", the paper), g_t / |g_t| ("l2"), or g_t / (loss_t |g_t|)
         ("loss+", needs losses). Against one task whose gradients are small, which otherwise takes all the weight.
     The weights are those of the gradients as given, so they may as well be applied to the losses.
     Tasks with a gradient of exactly zero (nothing valid in their batch), or a loss of zero with "loss+", get weight 0;
-    were they kept, they would stop all others. If all are zero: equal weights and zero.
+    were they kept, they would stop all others. If all are zero: equal weights.
     Departure: the repository finds weights for the normalised gradients but applies them to the losses as they are,
     which need not descend for all tasks. Here w_t is divided by the norm too, then rescaled to sum 1.
     Inner products are accumulated in float64, one parameter at a time.
@@ -95,15 +109,16 @@ def combine_gradients(
     if present.any():
         shrunk = gram[present][:, present] / size[present].outer(size[present])
         weights[present] = solve_min_norm(shrunk) / size[present]
-        weights = weights / weights.sum()
-    else:
-        weights += 1 / len(gradients)
-    shares = weights.tolist()
-    combined = [
-        sum((share * g for share, g in zip(shares, parameter, strict=True)), torch.zeros_like(parameter[0]))
+        return weights / weights.sum()
+    return weights + 1 / len(gradients)
+
+
+def weighted_sum(weights: Sequence[float], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Sum over tasks t of w_t g_t, parameter by parameter."""
+    return [
+        sum((weight * g for weight, g in zip(weights, parameter, strict=True)), torch.zeros_like(parameter[0]))
         for parameter in zip(*gradients, strict=True)
     ]
-    return weights, combined
 
 
 def _products(parameter: Sequence[Tensor]) -> Tensor:

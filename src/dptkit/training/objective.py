@@ -95,19 +95,37 @@ def _metric(raw: Tensor, batch: Batch, loss: MetricLoss, decoding: DepthDecoding
     return Objective(total, parts, measure)
 
 
-def split_by_source(batch: Batch, raw: Tensor) -> list[tuple[Batch, Tensor]]:
-    """The batch and its outputs, one part for each data set in it."""
-    parts = []
-    for source in batch.source.unique().tolist():
-        chosen = batch.source == source
-        part = batch._replace(
-            image=batch.image[chosen],
-            target=batch.target[chosen],
-            valid=batch.valid[chosen],
-            source=batch.source[chosen],
-        )
-        parts.append((part, raw[chosen]))
-    return parts
+class Outputs(NamedTuple):
+    """What a network made of a batch: raw output, and the auxiliary logits where the loss asks for them."""
+
+    raw: Tensor
+    auxiliary: Tensor | None
+
+
+def select_source(batch: Batch, raw: Tensor, auxiliary: Tensor | None, source: int) -> tuple[Batch, Outputs]:
+    """What of a batch and of its outputs belongs to one data set; perhaps nothing."""
+    chosen = batch.source == source
+    part = batch._replace(
+        image=batch.image[chosen],
+        target=batch.target[chosen],
+        valid=batch.valid[chosen],
+        source=batch.source[chosen],
+        names=tuple(name for name, own in zip(batch.names, chosen.tolist(), strict=True) if own),
+    )
+    return part, Outputs(raw[chosen], None if auxiliary is None else auxiliary[chosen])
+
+
+def slice_batch(batch: Batch, number: int, parts: int) -> Batch:
+    """Part `number` of `parts`, in order; the last takes what is left over."""
+    share = batch.image.shape[0] // parts
+    chosen = slice(number * share, None if number == parts - 1 else (number + 1) * share)
+    return batch._replace(
+        image=batch.image[chosen],
+        target=batch.target[chosen],
+        valid=batch.valid[chosen],
+        source=batch.source[chosen],
+        names=batch.names[chosen],
+    )
 
 
 def shared_parameters(network: DPT) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +117,16 @@ class MovingAverage:
             self.tensors[name].copy_(tensor)
 
 
-def learning_rates(optimiser: torch.optim.Optimizer) -> Iterator[float]:
-    """The groups' present rates."""
-    for group in optimiser.param_groups:
-        yield float(group["lr"])
+def learning_rates(config: Optimiser, step: int, steps: int) -> dict[str, float]:
+    """By stage, in the step after `step` steps; for the log."""
+    share = schedule_share(config, step, steps)
+    return {"encoder_lr": config.encoder_lr * share, "decoder_lr": config.decoder_lr * share}
+
+
+def averaged_network(network: DPT, average: MovingAverage | None) -> DPT:
+    """A copy with the moving average's weights; the network itself if there is none."""
+    if average is None:
+        return network
+    copy = deepcopy(network)
+    copy.load_state_dict(average.tensors)
+    return copy

@@ -20,11 +20,13 @@ from dptkit.version import __version__
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "lightning-fabric", "numba", "embreex")
 FINGERPRINT_SAMPLES = 4
+LOG = "log.csv"
+VALIDATION_LOG = "validation.csv"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`run.json` (configuration, versions, data), `log.csv`, `checkpoints/`, `best.` and `model.safetensors`."""
+    """`run.json` (configuration, versions, data), logs, `checkpoints/`, `best.` and `model.safetensors`."""
 
     path: Path
 
@@ -42,14 +44,7 @@ class RunFolder:
 
         Raises TrainingError if the folder holds a run of another configuration.
         """
-        record = self.path / "run.json"
-        if record.is_file():
-            begun = parse_config(json.loads(record.read_text("utf-8"))["config"], str(record))
-            if begun != config:
-                changed = [key for key, value in to_plain(config).items() if to_plain(begun)[key] != value]
-                raise TrainingError(
-                    f"{self.path}: holds a run of another configuration: {', '.join(changed)} differ; name another"
-                )
+        if self.check_same(config):
             return
         content = {
             "config": to_plain(config),
@@ -57,19 +52,43 @@ class RunFolder:
             "machine": platform.platform(),
             "data": [fingerprint(dataset) for dataset in datasets],
         }
-        write_bytes(record, json.dumps(content, indent=2).encode())
+        write_bytes(self.path / "run.json", json.dumps(content, indent=2).encode())
 
-    def keep_log_up_to(self, step: int) -> None:
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    def begun_with(self) -> TrainConfig | None:
+        """The configuration of the run that the folder holds; None if it holds none."""
+        record = self.path / "run.json"
+        if not record.is_file():
+            return None
+        return parse_config(json.loads(record.read_text("utf-8"))["config"], str(record))
+
+    def check_same(self, config: TrainConfig) -> bool:
+        """Whether the run was begun before. Raises TrainingError if with another configuration."""
+        begun = self.begun_with()
+        if begun is not None and begun != config:
+            changed = [key for key, value in to_plain(config).items() if to_plain(begun)[key] != value]
+            raise TrainingError(
+                f"{self.path}: holds a run of another configuration: {', '.join(changed)} differ; name another"
+            )
+        return begun is not None
+
+    def keep_logs_up_to(self, step: int) -> None:
         """Forget what was logged after the checkpoint that the run goes on from."""
-        log = self.path / "log.csv"
-        if log.is_file():
-            header, *rows = log.read_text("utf-8").splitlines()
-            kept = [row for row in rows if row.split(",", 1)[0].isdigit() and int(row.split(",", 1)[0]) <= step]
-            write_bytes(log, ("\n".join([header, *kept]) + "\n").encode())
+        for log in (self.path / LOG, self.path / VALIDATION_LOG):
+            if log.is_file():
+                header, *rows = log.read_text("utf-8").splitlines() or [""]
+                kept = [row for row in rows if row.split(",", 1)[0].isdigit() and int(row.split(",", 1)[0]) <= step]
+                if kept:
+                    write_bytes(log, ("\n".join([header, *kept]) + "\n").encode())
+                else:
+                    log.unlink()
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Append a row to `log.csv`. The first row's columns stay; a value without a column is left out."""
-        log = self.path / "log.csv"
+    def log(self, step: int, values: Mapping[str, float], name: str = LOG) -> None:
+        """Append a row to a log. The first row's columns stay; a value without a column is left out."""
+        log = self.path / name
         fresh = not log.is_file()
         columns = ["step", *values] if fresh else next(csv.reader([log.read_text("utf-8").split("\n", 1)[0]]))
         with log.open("a", newline="", encoding="utf-8") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from dptkit.config import PreprocessConfig
@@ -22,23 +22,39 @@ from dptkit.data.augment import (
     ResizeToHold,
     ToInverseDepth,
 )
-from dptkit.data.batches import Batch, MixedBatches, mixed_loader
+from dptkit.data.batches import Batch, Collate, MixedBatches, mixed_loader
 from dptkit.data.kitti import KbCrop
 from dptkit.data.mixing import Mixture
 from dptkit.data.registry import open_dataset
 from dptkit.data.sample import Dataset
+from dptkit.errors import DataError
 from dptkit.training.config import Augment as AugmentConfig
 from dptkit.training.config import OnDisk, Procedural, TrainConfig
 
 
-def open_source(source: Procedural | OnDisk) -> Dataset:
-    """Raises DataError naming what is missing."""
-    if isinstance(source, OnDisk):
-        return open_dataset(source.dataset, Path(source.root), source.split, **source.options)
-    from dptkit.data.procedural import PhotoTextures, ProceduralDataset
+def describe_source(source: Procedural | OnDisk) -> str:
+    """What the configuration says it is, for people."""
+    if isinstance(source, Procedural):
+        return "procedural"
+    return f"{source.dataset} in {source.root}" + (f", {source.split}" if source.split else "")
 
-    photos = None if source.photos is None else PhotoTextures(Path(source.photos))
-    return ProceduralDataset(source.count, source.seed, (source.height, source.width), photos=photos)
+
+def open_source(source: Procedural | OnDisk, key: str = "source") -> Dataset:
+    """Raises DataError naming `key`, its place in the configuration, and what is missing."""
+    try:
+        if isinstance(source, OnDisk):
+            return open_dataset(source.dataset, Path(source.root), source.split, **source.options)
+        from dptkit.data.procedural import PhotoTextures, ProceduralDataset
+
+        photos = None if source.photos is None else PhotoTextures(Path(source.photos))
+        return ProceduralDataset(source.count, source.seed, (source.height, source.width), photos=photos)
+    except DataError as error:
+        raise DataError(f"{key} ({describe_source(source)}): {error}") from None
+
+
+def open_validation(config: TrainConfig) -> list[Dataset]:
+    """Raises DataError."""
+    return [open_source(source, f"validation.{number}") for number, source in enumerate(config.validation)]
 
 
 def build_augmentation(config: TrainConfig, size: tuple[int, int], *, training: bool) -> Augmentation:
@@ -88,7 +104,7 @@ class TrainingBatches:
         self.config, self.preprocess, self.datasets = config, preprocess, datasets
         self.rank, self.ranks = rank, ranks
 
-    def from_step(self, first: int) -> Iterator[Batch]:
+    def from_step(self, first: int) -> Generator[Batch, None, None]:
         """One batch per step from `first` on, to the end of the phase that it is in."""
         config = self.config
         phase = config.phase_at(first)
@@ -110,15 +126,34 @@ class TrainingBatches:
             self.rank,
             self.ranks,
         )
-        # The loader yields what Collate makes of a list of samples.
-        yield from mixed_loader(batches, self.preprocess, config.workers)
+        try:
+            # The loader yields what Collate makes of a list of samples.
+            yield from mixed_loader(batches, self.preprocess, config.workers)
+        except DataError as error:
+            # From a worker, torch sends the worker's whole traceback as the message; its last line is the error.
+            last = str(error).strip().splitlines()[-1]
+            raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")) from None
 
 
 def validation_batches(config: TrainConfig, preprocess: PreprocessConfig, batch_size: int = 8) -> Iterator[Batch]:
     """The same pictures every time: the first `validation_pictures` draws from the validation sources."""
-    datasets = [open_source(source) for source in config.validation]
-    mixture = Mixture(tuple(len(dataset) for dataset in datasets), 0, batch_size)
-    size = config.phases[-1].crops[0]
+    datasets = open_validation(config)
     steps = -(-config.validation_pictures // batch_size)
-    batches = MixedBatches(datasets, mixture, build_augmentation(config, size, training=False), steps)
-    yield from mixed_loader(batches, preprocess)
+    yield from mixed_loader(_fixed(config, datasets, batch_size, steps), preprocess)
+
+
+def panel_batch(config: TrainConfig, preprocess: PreprocessConfig, datasets: Sequence[Dataset], count: int) -> Batch:
+    """`count` pictures to look at, always the same: of the validation sources if there are any, else of `datasets`.
+
+    No augmentation but the crop. Draws no random number that training would miss, as a loader does.
+    """
+    chosen = open_validation(config) or datasets
+    batches = _fixed(config, chosen, count, 1)
+    return Collate(preprocess.mean, preprocess.std)([batches[place] for place in range(count)])
+
+
+def _fixed(config: TrainConfig, datasets: Sequence[Dataset], batch_size: int, steps: int) -> MixedBatches:
+    mixture = Mixture(tuple(len(dataset) for dataset in datasets), 0, batch_size)
+    return MixedBatches(
+        datasets, mixture, build_augmentation(config, config.phases[-1].crops[0], training=False), steps
+    )

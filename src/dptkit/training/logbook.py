@@ -1,0 +1,75 @@
+"""What a run writes down: CSV for programs, panels as pictures, and all of it for TensorBoard if asked.
+
+Going on from a checkpoint, what was written after it is taken back, so that no step is there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.errors import ConfigError
+from dptkit.image_io.atomic import write_bytes
+from dptkit.training.panels import encode_jpeg
+from dptkit.training.run_folder import VALIDATION_LOG, RunFolder
+
+
+class Logbook:
+    """Of one run, going on after `step`. Only one process of a run may have it.
+
+    In the run's folder: `log.csv`, `validation.csv`, `panels/step_000000100.jpg`, and events in `tensorboard/`.
+    Raises ConfigError if TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, folder: RunFolder, step: int, *, tensorboard: bool) -> None:
+        self.folder = folder
+        folder.keep_logs_up_to(step)
+        self._events = None
+        if tensorboard:
+            require_tensorboard()
+            from torch.utils.tensorboard import SummaryWriter
+
+            # TensorBoard drops what earlier files have from purge_step on.
+            self._events = SummaryWriter(str(folder.path / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Loss, its parts, learning rates and speed after a step."""
+        self.folder.log(step, values)
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f"training/{name}", value, step)
+
+    def write_validation(self, step: int, values: Mapping[str, float]) -> None:
+        """What a validation gave."""
+        self.folder.log(step, values, VALIDATION_LOG)
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(f"validation/{name}", value, step)
+
+    def write_panel(self, step: int, picture: npt.NDArray[np.uint8]) -> None:
+        """uint8 RGB [H, W, 3]."""
+        write_bytes(self.folder.path / "panels" / f"step_{step:09d}.jpg", encode_jpeg(picture))
+        if self._events is not None:
+            self._events.add_image("panel", picture, step, dataformats="HWC")
+
+    def flush(self) -> None:
+        """To be called before a checkpoint: what comes before it is not written again after going on from it."""
+        if self._events is not None:
+            self._events.flush()
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        if self._events is not None:
+            self._events.close()
+
+
+def require_tensorboard() -> None:
+    """Raises ConfigError if `tensorboard` is not installed."""
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "tensorboard: not installed; pip install 'dptkit[train]', or set tensorboard: false"
+        ) from None

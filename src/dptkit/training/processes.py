@@ -1,0 +1,27 @@
+"""What the processes of a run tell each other."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+
+def sum_everywhere(fabric: Fabric, values: Tensor) -> Tensor:
+    """Over all processes, element by element. (Fabric by itself writes the sum into what it is given.)"""
+    total = fabric.all_reduce(values.clone(), reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total
+
+
+def mean_everywhere(fabric: Fabric, value: Tensor, measure: Tensor) -> float:
+    """A loss over the global batch, of which this process knows its part, by how much each process counts."""
+    total, weight = sum_everywhere(fabric, torch.stack([value.detach().float() * measure, measure])).tolist()
+    return float(total / max(weight, 1))
+
+
+def largest_everywhere(fabric: Fabric, number: int) -> int:
+    """The largest of the processes' numbers."""
+    if fabric.world_size == 1:
+        return number
+    return int(fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="max"))  # type: ignore[arg-type]
