@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dptkit.config import PreprocessConfig
 from dptkit.data.augment import Augmentation
-from dptkit.data.mixing import Mixture, augmentation_rng
+from dptkit.data.mixing import Draw, Mixture, augmentation_rng
 from dptkit.data.sample import Dataset, Sample, TargetQuantity
 
 
@@ -74,11 +74,15 @@ class MixedBatches(TorchDataset[MixedSample]):
     def __len__(self) -> int:
         return (self.steps - self.first_step) * self.local_batch_size
 
-    def __getitem__(self, index: int) -> MixedSample:
+    def draw(self, index: int) -> Draw:
+        """What comes at an index. Raises IndexError beyond the end."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         step, place = divmod(index, self.local_batch_size)
-        draw = self.mixture.draw(self.first_step + step, self.rank * self.local_batch_size + place)
+        return self.mixture.draw(self.first_step + step, self.rank * self.local_batch_size + place)
+
+    def __getitem__(self, index: int) -> MixedSample:
+        draw = self.draw(index)
         sample = self.datasets[draw.dataset][draw.sample]
         return MixedSample(self.augmentation(sample, augmentation_rng(draw.augmentation_seed)), draw.dataset)
 
