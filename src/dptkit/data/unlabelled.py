@@ -46,9 +46,9 @@ class PictureFolder:
 
 
 def open_pictures(root: Path, split: str = "") -> PictureFolder:
-    """Every picture in a folder and below, hidden ones left out, in the order of their paths; every `split` is the same.
+    """Every picture in a folder and below, hidden ones left out, in the order of their paths.
 
-    Raises DataError for a folder that is not there or holds no picture.
+    Every `split` is the same. Raises DataError for a folder that is not there or holds no picture.
     """
     require_folder("pictures", root)
     paths = tuple(files_below(root, _SUFFIXES))
@@ -62,9 +62,7 @@ class WithoutGroundTruth:
     """An augmentation step after which nothing is known of any pixel, whatever the sample's ground truth was."""
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        return replace(
-            _unknown(sample.image, sample.source, sample.name, sample.group), intrinsics=sample.intrinsics
-        )
+        return replace(_unknown(sample.image, sample.source, sample.name, sample.group), intrinsics=sample.intrinsics)
 
 
 def _unknown(image: npt.NDArray[np.uint8], source: str, name: str, group: str) -> Sample:

@@ -4,7 +4,7 @@ B batch · H W size · d the teacher's map of the picture · v its map of anothe
 |x - median(x)|, as in the losses
 
 Maps are inverse depth up to scale and shift, so views are aligned before they are compared. All closed form, float32,
-without gradient. A picture with NaN or infinity in it, or whose map is constant, gets confidence 0 everywhere.
+without gradient. A picture with NaN or infinity in a map, or whose map is constant, gets confidence 0 everywhere.
 """
 
 from __future__ import annotations
@@ -20,24 +20,31 @@ from dptkit.training.losses_depth import align_scale_shift
 
 ALIGNED_SHARE = 0.8
 """Share of the pixels that the alignment of two views rests on, those that fit best: views may differ in places."""
+ALIGNMENTS = 3
+"""How often that share is chosen anew; the first scale and shift, from all pixels, are somewhat off."""
 
 
 @torch.no_grad()
 def align_view(view: Float[Tensor, "B H W"], reference: Float[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
-    """a v + b of each picture, next to `reference`, however wrong up to a fifth of the pixels are.
+    """a v + b of each picture, next to `reference`, by least squares on the 80% of the pixels that fit best.
 
-    First a = s(d) / s(v) and b = median(d) - a median(v); then least squares over the 80% of the pixels (rounded up)
-    that these leave nearest. Exact where 80% of the pixels agree exactly and the rest do not outweigh them in s.
-    A constant view becomes the mean of those pixels of the reference.
+    First a = s(d) / s(v) and b = median(d) - a median(v); then, three times, least squares over the 80% of the pixels
+    (rounded up) that the last a and b leave nearest: the concentration steps of least trimmed squares (Rousseeuw and
+    Van Driessen, 2006). A view that is constant, or fits best upside down (a < 0), becomes their mean: it says nothing.
     """
     median_v, deviation_v = _median_and_deviation(view)
     median_d, deviation_d = _median_and_deviation(reference)
     scale = deviation_d / torch.where(deviation_v > 0, deviation_v, torch.inf)
-    residual = (scale * (view - median_v) - (reference - median_d)).abs().flatten(1)
-    last = residual.shape[1] - int((1 - ALIGNED_SHARE) * residual.shape[1] + 1e-9) - 1
-    kept = residual <= residual.sort(dim=1).values[:, last : last + 1]
-    scale, shift = align_scale_shift(view, reference, kept.view_as(view))
-    return scale[:, None, None] * view + shift[:, None, None]
+    aligned = scale * (view - median_v) + median_d
+    for _ in range(ALIGNMENTS):
+        residual = (aligned - reference).abs().flatten(1)
+        last = residual.shape[1] - int((1 - ALIGNED_SHARE) * residual.shape[1] + 1e-9) - 1
+        kept = (residual <= residual.sort(dim=1).values[:, last : last + 1]).view_as(view)
+        scale, shift = align_scale_shift(view, reference, kept)
+        mean = torch.where(kept, reference, 0).sum(dim=(1, 2)) / kept.sum(dim=(1, 2))
+        fitted = scale[:, None, None] * view + shift[:, None, None]
+        aligned = torch.where((scale > 0)[:, None, None], fitted, mean[:, None, None])
+    return aligned
 
 
 @torch.no_grad()
@@ -66,7 +73,9 @@ def view_confidence(
         worst = torch.maximum(worst, (aligned - high).clamp(min=0) + (low - aligned).clamp(min=0))
     # Rounding of a map that is constant is no scale either; as in the losses, 64 rounding units.
     noise = 64 * torch.finfo(d.dtype).eps * d.abs().mean(dim=(1, 2), keepdim=True)
-    confidence = torch.exp(-worst / torch.where(deviation > noise, deviation, torch.nan) / tolerance).nan_to_num(0.0)
+    finite = torch.stack([d, *views]).isfinite().all(dim=3).all(dim=2).all(dim=0)[:, None, None]
+    usable = finite & (deviation > noise)
+    confidence = torch.where(usable, torch.exp(-worst / torch.where(usable, deviation, 1) / tolerance), 0)
     if quantile > 0:
         ordered = confidence.flatten(1).sort(dim=1).values
         bound = ordered[:, int(quantile * (ordered.shape[1] - 1))][:, None, None]
@@ -75,8 +84,7 @@ def view_confidence(
 
 
 def _median_and_deviation(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Median (of an even number the lower middle one) and s, each [B, 1, 1]. NaN spreads to both."""
+    """Median (of an even number the lower middle one) and s, each [B, 1, 1]."""
     ordered = values.flatten(1).sort(dim=1).values
     middle = ordered[:, (ordered.shape[1] - 1) // 2][:, None, None]
-    # Sorting puts NaN last, where a median would not meet it; the mean does.
     return middle, (values - middle).abs().mean(dim=(1, 2), keepdim=True)

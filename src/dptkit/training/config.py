@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from dptkit.errors import ConfigError
+from dptkit.training.teacher_config import TEACHER_SECTIONS, Teacher
 
 _FORBID: dict[str, Any] = {"extra": "forbid"}
 Positive = Annotated[int, Field(ge=1)]
@@ -174,6 +175,7 @@ class TrainConfig:
     log_every: Positive = 50
     license: str = "unstated"
     trained_on: str = "unstated"
+    teacher: Teacher | None = None
 
     def __post_init__(self) -> None:
         starts = [phase.start for phase in self.phases]
@@ -187,6 +189,8 @@ class TrainConfig:
             isinstance(self.loss, SegmentationLoss) or self.precision == "16-mixed" or self.devices * self.nodes > 1
         ):
             raise ConfigError("optimiser.multi_objective: mgda takes depth losses, one process, no 16-mixed")
+        if self.teacher is not None:
+            self.teacher.check(self.ema_decay, self.steps)
         if self.augment.scale[0] < 1 or self.augment.scale[1] < self.augment.scale[0]:
             raise ConfigError(f"augment.scale: {list(self.augment.scale)} must rise from at least 1")
 
@@ -216,7 +220,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
         if not separator:
             raise ConfigError(f"{override!r}: an override is written key=value")
         try:
-            _set(content, key, yaml.safe_load(value))
+            parsed = yaml.safe_load(value)
+            # teacher=FILE names the teacher and leaves the rest of that section as it is.
+            if key == "teacher" and isinstance(parsed, str) and isinstance(content.get(key), dict):
+                key = "teacher.weights"
+            _set(content, key, parsed)
         except yaml.YAMLError:
             raise ConfigError(f"{override!r}: the value is not readable YAML") from None
     return parse_config(content, str(path))
@@ -254,6 +262,7 @@ def _place(content: list[Any], part: str, key: str) -> int:
 
 def _nearest(key: str) -> str:
     sections = (TrainConfig, ModelStart, Procedural, OnDisk, Augment, Phase, DepthLoss, MetricLoss, Optimiser)
+    sections += TEACHER_SECTIONS
     known = {name for section in sections for name in section.__dataclass_fields__}
     near = get_close_matches(key, known - {key}, n=1) if key not in known else []
     return f"; did you mean {near[0]}?" if near else ""

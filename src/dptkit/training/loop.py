@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from dptkit.config import DepthDecoding
 from dptkit.data.batches import Batch
+from dptkit.data.views import ViewBatch
 from dptkit.errors import TrainingError
 from dptkit.model.dpt import DPT
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
@@ -32,6 +34,7 @@ from dptkit.training.optimiser import (
     set_learning_rates,
 )
 from dptkit.training.run_folder import RunFolder
+from dptkit.training.semi_supervised import SemiSupervised
 from dptkit.training.sources import TrainingBatches, open_source, validation_batches
 from dptkit.training.start import build_spec, build_start
 from dptkit.weights.tensor_file import write_tensors
@@ -70,8 +73,12 @@ class Trainer:
         # Values near zero take a CPU a hundred times as long, and mean nothing here.
         torch.set_flush_denormal(True)
         datasets = [open_source(source) for source in config.sources]
+        rank, ranks = fabric.global_rank, fabric.world_size
+        self.unlabelled = SemiSupervised(config, config.teacher, self.spec, rank, ranks) if config.teacher else None
         if fabric.global_rank == 0:
             self.folder.open(config, datasets)
+            if self.unlabelled is not None:
+                self.unlabelled.record(self.folder.path)
         self.network = build_start(config)
         self.network.set_gradient_checkpointing(config.gradient_checkpointing)
         if config.sync_batch_norm:
@@ -83,11 +90,12 @@ class Trainer:
         wrapped.mark_forward_method("forward_auxiliary")
         self.wrapped = wrapped
         self.average = MovingAverage(self.network, config.ema_decay) if config.ema_decay else None
-        batches = TrainingBatches(config, self.spec.preprocess, datasets, fabric.global_rank, fabric.world_size)
+        batches = TrainingBatches(config, self.spec.preprocess, datasets, rank, ranks)
         step, random = self._resume()
         while step < config.steps:
             iterator = batches.from_step(step)
-            step = self._phase(iterator, step, random)
+            views = repeat(None) if self.unlabelled is None else self.unlabelled.from_step(step)
+            step = self._phase(iterator, views, step, random)
             random = None
         return self._finish()
 
@@ -105,20 +113,22 @@ class Trainer:
             self.folder.keep_log_up_to(int(state["step"]))
         return int(state["step"]), dict(state["random"])
 
-    def _phase(self, iterator: Iterator[Batch], step: int, random: dict[str, Any] | None) -> int:
+    def _phase(
+        self, iterator: Iterator[Batch], views: Iterator[ViewBatch | None], step: int, random: dict[str, Any] | None
+    ) -> int:
         """Steps until the phase's batches end. `random`: generator states to go on from."""
         config = self.config
         since, waited, images = time.perf_counter(), 0.0, 0
         while True:
             started = time.perf_counter()
-            batch = next(iterator, None)
+            batch, pictures = next(iterator, None), next(views, None)
             if random is not None:  # making the loader draws a number, which an uninterrupted run did not
                 set_random_states(random)
                 random = None
             waited += time.perf_counter() - started
             if batch is None:
                 return step
-            objective = self._step(batch, step)
+            objective = self._step(batch, pictures, step)
             step += 1
             images += batch.image.shape[0] * self.fabric.world_size
             if step % config.log_every == 0 or step == config.steps:
@@ -130,13 +140,16 @@ class Trainer:
             if step % config.checkpoint_every == 0 or step == config.steps:
                 self._checkpoint(step)
 
-    def _step(self, batch: Batch, step: int) -> Objective:
+    def _step(self, batch: Batch, pictures: ViewBatch | None, step: int) -> Objective:
         config = self.config
         self.wrapped.train()
         if config.optimiser.freeze_batch_norm:
             freeze_batch_norm(self.network)
         set_learning_rates(self.optimiser, schedule_share(config.optimiser, step, config.steps))
         self.optimiser.zero_grad()
+        extra: dict[str, Tensor] = {}
+        if self.unlabelled is not None:
+            extra = self.unlabelled.add_gradients(self.fabric, self.wrapped, self.network, self.average, pictures)
         share = batch.image.shape[0] // config.accumulate
         for k in range(config.accumulate):
             last = k == config.accumulate - 1
@@ -148,7 +161,7 @@ class Trainer:
         self.optimiser.step()
         if self.average is not None:
             self.average.update(self.network)
-        return objective
+        return objective._replace(parts={**objective.parts, **extra})
 
     def _backward(self, batch: Batch) -> Objective:
         config = self.config

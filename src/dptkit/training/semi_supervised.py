@@ -143,9 +143,7 @@ class SemiSupervised:
             self.network.load_state_dict(average.tensors)
         preprocess = self.spec.preprocess if self.loaded is None else self.loaded.spec.preprocess
         teacher = self.teacher
-        return Teacher(
-            self.network, self.spec.task, preprocess, self.spec.preprocess, teacher.confidence, teacher.size
-        )
+        return Teacher(self.network, self.spec.task, preprocess, self.spec.preprocess, teacher.confidence, teacher.size)
 
 
 def pseudo_label_loss(
@@ -163,9 +161,9 @@ def pseudo_label_loss(
     Depth: sum over the parts P of (sum of c in P) / N * L_P, with L_P the affine-invariant distillation loss inside P,
     and P the pixels of a picture's own and those that CutMix took from another: each has a scale and shift of its own.
     Segmentation: cross-entropy (and the auxiliary head's), times the share of the N pixels that are labelled.
-    pixels: N. Dividing by all pixels, also masked ones, gives pictures the weight that their labels deserve, as FixMatch
-    does (Sohn et al., 2001.07685, equation 4), and makes a mean over processes of equal N what one process computes.
-    Source of the parts: Yang et al., "Depth Anything" (2401.10891, equations 6 to 8).
+    pixels: N. Dividing by all pixels, also masked ones, gives few labels little weight, as FixMatch does (Sohn et al.,
+    2001.07685, section 2.2), and makes the mean over processes what one process computes.
+    Source of the parts and their weights: Yang et al., "Depth Anything" (2401.10891, section 3.2).
     """
     if isinstance(loss, SegmentationLoss):
         share = labels.confidence.sum() / pixels

@@ -6,8 +6,8 @@ B batch · K classes · h w crop
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from dptkit.config import ModelSpec, PreprocessConfig, SegmentationDecoding
 from dptkit.data.sample import IGNORED
 from dptkit.errors import ConfigError
-from dptkit.image_io.names import printable
 from dptkit.model.dpt import DPT
 from dptkit.shapes import Bool, Float, Int
 from dptkit.training.confidence import view_confidence
@@ -55,7 +54,7 @@ class Teacher:
 
     @torch.no_grad()
     def label(self, image: Float[Tensor, "B 3 h w"]) -> PseudoLabels:
-        """Labels at the pictures' own size. A metric teacher's raw output is inverse depth up to scale and shift too."""
+        """Labels at the pictures' own size. Raw outputs are inverse depth up to scale and shift, a metric model's too."""
         own = self._normalised_for_teacher(image)
         height, width = (image.shape[2], image.shape[3]) if self.size is None else (self.size, self.size)
         wanted = image.shape[2:]
@@ -99,13 +98,9 @@ class Teacher:
 
 
 def load_teacher(config: TeacherConfig) -> LoadedModel:
-    """The teacher's file, frozen. Raises ConfigError, WeightsError or UnknownModelError in one line."""
-    named = config.architecture is None
-    if "/" in config.weights or config.weights.endswith(".safetensors") or not named:
-        path = Path(config.weights)
-        if not path.is_file():
-            raise ConfigError(f"teacher.weights: {printable(path)}: no such file")
-    loaded = load_model(config.weights) if named else load_model(str(config.architecture), config.weights)
+    """The teacher's network, frozen. Raises WeightsError or UnknownModelError in one line."""
+    architecture, weights = config.architecture, config.weights
+    loaded = load_model(weights) if architecture is None else load_model(architecture, weights)
     loaded.network.freeze()
     return loaded
 
@@ -129,6 +124,6 @@ def check_teacher(teacher: ModelSpec, student: ModelSpec, config: TeacherConfig,
 
 def averaged_teacher(network: DPT) -> DPT:
     """A network like the student for its moving average to be put into: evaluation mode, no gradients."""
-    from copy import deepcopy
-
-    return deepcopy(network).eval().requires_grad_(False)
+    copy = deepcopy(network).eval().requires_grad_(False)
+    copy.set_gradient_checkpointing(False)
+    return copy
