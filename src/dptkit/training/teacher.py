@@ -54,7 +54,7 @@ class Teacher:
 
     @torch.no_grad()
     def label(self, image: Float[Tensor, "B 3 h w"]) -> PseudoLabels:
-        """Labels at the pictures' own size. Raw outputs are inverse depth up to scale and shift, a metric model's too."""
+        """Labels at the pictures' own size. Raw outputs are affine in inverse depth, a metric model's too."""
         own = self._normalised_for_teacher(image)
         height, width = (image.shape[2], image.shape[3]) if self.size is None else (self.size, self.size)
         wanted = image.shape[2:]

@@ -93,7 +93,8 @@ def test_strong_augmentation_changes_colours_and_nothing_else(folder: Path) -> N
     # A left half that is brighter stays brighter: nothing has moved.
     halves = np.full((32, 32, 3), 60, np.uint8)
     halves[:, :16] = 180
-    split = Sample(halves, np.zeros((32, 32), np.float32), "inverse_depth", "relative", np.zeros((32, 32), bool), "", "")
+    nothing = np.zeros((32, 32), np.float32)
+    split = Sample(halves, nothing, "inverse_depth", "relative", np.zeros((32, 32), np.bool_), "", "")
     for seed in range(20):
         image = strong(split, np.random.default_rng(seed)).image.astype(int)
         assert image[:, :12].mean() > image[:, 20:].mean()

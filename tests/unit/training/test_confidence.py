@@ -24,8 +24,8 @@ def middles(confidence: torch.Tensor) -> torch.Tensor:
 
 
 def test_confidence_by_hand() -> None:
-    # Median 5 (the lower middle one), s = (4+3+2+1+0+1+2+3+4+5)/10 = 2.5. The view is 2 d + 3, but for one block that is
-    # 2 * 8.6 + 3 instead of 2 * 8 + 3: aligned by the nine others, it is 0.6 off, u = 0.6 / 2.5 = 0.24.
+    # Median 5 (the lower middle one), s = (4+3+2+1+0+1+2+3+4+5)/10 = 2.5. The view is 2 d + 3, but for one block that
+    # is 2 * 8.6 + 3 instead of 2 * 8 + 3: aligned by the nine others, it is 0.6 off, u = 0.6 / 2.5 = 0.24.
     reference, view = blocks(VALUES), 2 * blocks(VALUES) + 3
     view[:, :, 21:24] += 1.2
     confidence = middles(view_confidence(reference, [view], tolerance=0.4))
@@ -99,8 +99,8 @@ def test_maps_that_say_nothing_are_not_believed() -> None:
     flat = torch.full((1, 8, 8), 0.7)
     for reference, view in ((broken, good), (good, broken), (overflown, good), (good, overflown), (flat, flat)):
         assert not view_confidence(reference, [view], tolerance=0.3).any()
-    # A flat view, or one upside down, agrees with a ramp nowhere but near the mean: s is a quarter of the ramp's height,
-    # so that u < 0.1 is less than one of its 40 rows, to which 3x3 pixels add one on either side.
+    # A flat view, or one upside down, agrees with a ramp nowhere but near the mean: s is a quarter of the ramp's
+    # height, so that u < 0.1 is less than one of its 40 rows, to which 3x3 pixels add one on either side.
     ramp = torch.linspace(0, 1, 40)[None, :, None].expand(1, 40, 8).contiguous()
     for view in (torch.full_like(ramp, 0.7), 1 - ramp):
         assert int((view_confidence(ramp, [view], tolerance=0.1)[0, :, 4] > math.exp(-1)).sum()) <= 4
