@@ -173,7 +173,8 @@ class Trainer:
         objective = compute_objective(raw, auxiliary, batch, config.loss, decoding)
         # Losses divide by the valid pixels of this process; gradients are averaged over processes. So each counts by
         # its share, and several processes do what one with the whole batch does.
-        everywhere = self.fabric.all_reduce(objective.measure, reduce_op="sum")
+        # A copy: all_reduce writes the sum into what it is given.
+        everywhere = self.fabric.all_reduce(objective.measure.clone(), reduce_op="sum")
         assert isinstance(everywhere, Tensor)
         weight = objective.measure * self.fabric.world_size / everywhere.clamp(min=1)
         self.fabric.backward(objective.total * weight / config.accumulate)
