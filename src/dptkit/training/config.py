@@ -262,7 +262,6 @@ def _place(content: list[Any], part: str, key: str) -> int:
 
 def _nearest(key: str) -> str:
     sections = (TrainConfig, ModelStart, Procedural, OnDisk, Augment, Phase, DepthLoss, MetricLoss, Optimiser)
-    sections += TEACHER_SECTIONS
-    known = {name for section in sections for name in section.__dataclass_fields__}
+    known = {name for section in (*sections, *TEACHER_SECTIONS) for name in section.__dataclass_fields__}
     near = get_close_matches(key, known - {key}, n=1) if key not in known else []
     return f"; did you mean {near[0]}?" if near else ""

@@ -99,7 +99,7 @@ class SemiSupervised:
         chances = teacher.strong
         strong = StrongAugment(chances.colour, chances.grey, chances.blur, chances.jpeg, chances.strength)
         # The loader yields what CollateViews makes of a list of views.
-        yield from view_loader(MixedViews(batches, strong, chances.cutmix), self.spec.preprocess, config.workers)  # type: ignore[misc]
+        yield from view_loader(MixedViews(batches, strong, chances.cutmix), self.spec.preprocess, config.workers)
 
     def add_gradients(
         self, fabric: Fabric, student: Any, network: DPT, average: MovingAverage | None, batch: ViewBatch | None
