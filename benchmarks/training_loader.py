@@ -49,11 +49,11 @@ def main() -> None:
         datasets = trainer.open_sources()
         trainer.build()
         batches = trainer.batches(datasets)
-        print(f"{'size':>5} {'batch':>5} {'loader/s':>9} {'step/s':>9} {'both/s':>9} {'waiting':>8}")
+        print(f"{'crops':>12} {'batch':>5} {'loader/s':>9} {'step/s':>9} {'both/s':>9} {'waiting':>8}")
         for phase in config.phases:
             batch, loader = time_loader(batches.from_step(phase.start), asked.steps)
-            time_step(trainer, batch, phase.start)  # sets up
-            step = min(time_step(trainer, batch, phase.start)[0] for _ in range(3))
+            time_step(trainer, batch, None, phase.start)  # sets up
+            step = min(time_step(trainer, batch, None, phase.start)[0] for _ in range(3))
             waited, count, iterator = 0.0, 0, batches.from_step(phase.start)
             next(iterator)  # workers start
             started = time.perf_counter()
@@ -63,7 +63,7 @@ def main() -> None:
                 waited += time.perf_counter() - asking
                 if following is None:
                     break
-                time_step(trainer, following, phase.start)
+                time_step(trainer, following, None, phase.start)
                 count += 1
             whole = time.perf_counter() - started
             rates = (phase.batch_size / loader, phase.batch_size / step, phase.batch_size * count / whole)

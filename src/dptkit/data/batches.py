@@ -14,7 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dptkit.config import PreprocessConfig
 from dptkit.data.augment import Augmentation
-from dptkit.data.mixing import Mixture, augmentation_rng
+from dptkit.data.mixing import Draw, Mixture, augmentation_rng
 from dptkit.data.sample import Dataset, Sample, TargetQuantity
 
 
@@ -76,12 +76,17 @@ class MixedBatches(TorchDataset[MixedSample]):
     def __len__(self) -> int:
         return (self.steps - self.first_step) * self.local_batch_size
 
-    def __getitem__(self, index: int) -> MixedSample:
+    def draw(self, index: int) -> Draw:
+        """What comes at an index. Raises IndexError beyond the end."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         step, place = divmod(index, self.local_batch_size)
-        draw = self.mixture.draw(self.first_step + step, self.rank * self.local_batch_size + place)
-        augmentation = self.augmentations[self.mixture.choose(self.first_step + step, len(self.augmentations))]
+        return self.mixture.draw(self.first_step + step, self.rank * self.local_batch_size + place)
+
+    def __getitem__(self, index: int) -> MixedSample:
+        draw = self.draw(index)
+        step = self.first_step + index // self.local_batch_size
+        augmentation = self.augmentations[self.mixture.choose(step, len(self.augmentations))]
         sample = self.datasets[draw.dataset][draw.sample]
         return MixedSample(augmentation(sample, augmentation_rng(draw.augmentation_seed)), draw.dataset)
 
@@ -127,6 +132,8 @@ def mixed_loader(batches: MixedBatches, preprocess: PreprocessConfig, workers: i
         num_workers=workers,
         collate_fn=Collate(preprocess.mean, preprocess.std),
         pin_memory=torch.cuda.is_available(),
+        # Its own: a run that goes on must find torch's global one as it was.
+        generator=torch.Generator(),
         worker_init_fn=_leave_signals_alone,
     )
 

@@ -25,6 +25,7 @@ from dptkit.data.rendered import open_rendered
 from dptkit.data.sample import Dataset
 from dptkit.data.shards import INDEX, open_shards, read_index
 from dptkit.data.tartanair import open_tartanair
+from dptkit.data.unlabelled import open_pictures
 from dptkit.data.web_stereo import open_hrwsi, open_redweb, open_wsvd
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
@@ -53,6 +54,7 @@ _ENTRIES = (
     DatasetEntry("pairs", "your pictures and ground truth, paired by name", "yours", "", open_pairs),
     DatasetEntry("folder", "your pictures and depth, whichever of the two", "yours", "", open_folder, SPLITS),
     DatasetEntry("labels", "your pictures with class ids", "yours", "", open_labels, marks=("classes.txt",)),
+    DatasetEntry("pictures", "your pictures, without ground truth", "yours", "", open_pictures),
     DatasetEntry("rendered", "scenes written by dpt data render", "yours", "", open_rendered),
     DatasetEntry("shards", "WebDataset shards of any data set", "the data set's", "", open_shards, marks=(INDEX,)),
     DatasetEntry(
@@ -177,6 +179,7 @@ def splits_of(name: str, root: Path) -> tuple[str, ...]:
         "labels": lambda: label_splits(root),
         "shards": lambda: (read_index((root / INDEX).read_bytes(), str(root / INDEX))["split"],),
         "pairs": lambda: ("",),
+        "pictures": lambda: ("",),
     }
     entry = find_dataset(name)
     return tuple(found[name]()) if name in found else tuple(split for split in entry.splits if split != "all")

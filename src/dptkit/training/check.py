@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from dptkit.data.batches import Batch
+from dptkit.data.views import ViewBatch
 from dptkit.errors import TrainingError
 from dptkit.training.check_sources import SourceReport, check_source
 from dptkit.training.config import Phase, TrainConfig
@@ -93,7 +94,9 @@ def check_run(config: TrainConfig, folder: Path) -> RunReport | None:
     for number, (phase, end) in enumerate(zip(config.phases, ends, strict=True)):
         with closing(batches.from_step(phase.start)) as iterator:
             batch, loader = time_loader(iterator, 2 * max(1, config.workers))
-        step, loss = _try_step(trainer, batch, phase, f"phases.{number}")
+        # The step that the teacher begins with, if it begins in this phase: from then on steps are larger.
+        begin = config.teacher.start if config.teacher and phase.start < config.teacher.start < end else phase.start
+        step, loss = _try_step(trainer, batch, next(trainer.views(begin), None), begin, f"phases.{number} ({phase})")
         share = phase.pixels / (phase.largest[0] * phase.largest[1])
         each = share * (max(step, loader) if config.workers else step + loader)
         phases.append(PhaseReport(phase, end - phase.start, step, loader, loss, each * (end - phase.start)))
@@ -128,21 +131,20 @@ def time_loader(iterator: Iterator[Batch], count: int) -> tuple[Batch, float]:
     return first, (time.perf_counter() - arrived) / number if number else arrived - started
 
 
-def time_step(trainer: Trainer, batch: Batch, step: int) -> tuple[float, float]:
+def time_step(trainer: Trainer, batch: Batch, pictures: ViewBatch | None, step: int) -> tuple[float, float]:
     """Seconds, and the loss, of an optimiser step on a batch that is there already."""
     started = time.perf_counter()
-    loss = float(trainer._step(batch, step).total.detach())  # the number's transfer waits for the GPU
+    loss = float(trainer._step(batch, pictures, step).total.detach())  # the number's transfer waits for the GPU
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started, loss
 
 
-def _try_step(trainer: Trainer, batch: Batch, phase: Phase, key: str) -> tuple[float, float]:
-    where = f"{key} ({phase}, batch_size {phase.batch_size})"
+def _try_step(trainer: Trainer, batch: Batch, pictures: ViewBatch | None, step: int, where: str) -> tuple[float, float]:
     try:
-        seconds, loss = time_step(trainer, batch, phase.start)
+        seconds, loss = time_step(trainer, batch, pictures, step)
         if seconds < _LONG_STEP:
-            seconds, _ = time_step(trainer, batch, phase.start)
+            seconds, _ = time_step(trainer, batch, pictures, step)
     except (MemoryError, RuntimeError) as error:
         # On the CPU torch says that memory is short by a RuntimeError.
         if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "allocate memory" not in str(error):

@@ -18,6 +18,7 @@ from dptkit.training.config_data import FORBID, Augment, OnDisk, Phase, Positive
 from dptkit.training.config_model import ModelStart
 from dptkit.training.config_objective import DepthLoss, LossConfig, MetricLoss, Optimiser, SegmentationLoss
 from dptkit.training.config_overrides import apply_overrides, take_shortcuts
+from dptkit.training.teacher_config import TEACHER_SECTIONS, Teacher
 
 __all__ = [
     "Augment",
@@ -74,6 +75,7 @@ class TrainConfig:
     panels_every: Annotated[int, Field(ge=0)] = 0
     license: str = "unstated"
     trained_on: str = "unstated"
+    teacher: Teacher | None = None
 
     def __post_init__(self) -> None:
         starts = [phase.start for phase in self.phases]
@@ -90,6 +92,10 @@ class TrainConfig:
             raise ConfigError("model.metric_cap_m: goes with a metric loss only")
         if self.optimiser.multi_objective == "mgda" and self.precision == "16-mixed":
             raise ConfigError("optimiser.multi_objective: mgda needs gradients that are not scaled: no 16-mixed")
+        if self.teacher is not None:
+            self.teacher.check(self.ema_decay, self.steps)
+            if self.optimiser.multi_objective == "mgda":
+                raise ConfigError("optimiser.multi_objective: mgda weighs data sets with ground truth: no teacher")
 
     def phase_at(self, step: int) -> Phase:
         """The phase that a step belongs to."""
@@ -134,7 +140,7 @@ def to_plain(config: TrainConfig) -> dict[str, Any]:
 
 def _nearest(key: str) -> str:
     data = (Procedural, OnDisk, Augment, Phase)
-    sections = (TrainConfig, ModelStart, *data, DepthLoss, MetricLoss, SegmentationLoss, Optimiser)
+    sections = (TrainConfig, ModelStart, *data, DepthLoss, MetricLoss, SegmentationLoss, Optimiser, *TEACHER_SECTIONS)
     known = {name for section in sections for name in section.__dataclass_fields__}
     near = get_close_matches(key, known - {key}, n=1) if key not in known else []
     return f"; did you mean {near[0]}?" if near else ""

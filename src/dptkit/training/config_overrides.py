@@ -47,6 +47,9 @@ def apply_overrides(
             near = get_close_matches(key, [*shortcuts, *known], n=1)
             short = f"; short names of this configuration: {', '.join(shortcuts)}" if shortcuts else ""
             raise ConfigError(f"{override}: no key {top}{f'; did you mean {near[0]}?' if near else short}")
+        # teacher=FILE names the teacher and leaves the rest of that section as it is.
+        if key == "teacher" and isinstance(value, str) and isinstance(content.get(key), dict):
+            key = "teacher.weights"
         for target in shortcuts.get(key, (key,)):
             _set(content, target, value)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor
 from dptkit.config import DepthDecoding
 from dptkit.data.batches import Batch
 from dptkit.data.sample import Dataset
+from dptkit.data.views import ViewBatch
 from dptkit.errors import TrainingError
 from dptkit.model.dpt import DPT
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
@@ -45,6 +47,7 @@ from dptkit.training.optimiser import (
 from dptkit.training.processes import largest_everywhere, mean_everywhere, sum_everywhere
 from dptkit.training.progress import Pace, Progress
 from dptkit.training.run_folder import RunFolder
+from dptkit.training.semi_supervised import SemiSupervised
 from dptkit.training.sources import TrainingBatches, open_source
 from dptkit.training.start import build_spec, build_start, starts_metric
 from dptkit.training.stopping import StopRequest, TrainingStopped
@@ -75,6 +78,7 @@ class Trainer:
         )
         self.logbook: Logbook | None = None
         self.tasks: TaskGradients | None = None
+        self.unlabelled: SemiSupervised | None = None
 
     def train(self) -> Path:
         """Raises DataError, WeightsError or ConfigError before the first step, TrainingError if the loss diverges.
@@ -87,22 +91,22 @@ class Trainer:
             require_tensorboard()
         if self.fabric.global_rank == 0:
             self.folder.open(config, datasets)
+            if self.unlabelled is not None:
+                self.unlabelled.record(self.folder.path)
         self.build(datasets, self.folder.metric_start)
         batches = self.batches(datasets)
         state = self.checkpoints.read_newest()
         if self.fabric.global_rank == 0:
             self.logbook = Logbook(self.folder, int(state["step"]) if state else 0, tensorboard=config.tensorboard)
         self.onlooker = Onlooker(config, self.spec, self.logbook, datasets, self._to_device)
-        step, random = self._resume(state)
+        step = self._resume(state)
         self.pace, self.saved = Pace(config), step
         try:
             self._stop_if_asked(step)
             if step == 0 and config.validate_every:
                 self._validate(0)
             while step < config.steps:
-                iterator = batches.from_step(step)
-                step = self._phase(iterator, step, random)
-                random = None
+                step = self._phase(batches.from_step(step), self.views(step), step)
             return self._finish()
         finally:
             if self.logbook is not None:
@@ -113,7 +117,10 @@ class Trainer:
         self.fabric.launch()
         # Values near zero take a CPU a hundred times as long, and mean nothing here.
         torch.set_flush_denormal(True)
-        return [open_source(source, f"sources.{number}") for number, source in enumerate(self.config.sources)]
+        config, rank, ranks = self.config, self.fabric.global_rank, self.fabric.world_size
+        if config.teacher is not None:
+            self.unlabelled = SemiSupervised(config, config.teacher, self.spec, rank, ranks)
+        return [open_source(source, f"sources.{number}") for number, source in enumerate(config.sources)]
 
     def build(self, datasets: Sequence[Dataset], metric_start: Path | None) -> None:
         """Network, optimiser and moving average as they are before the first step.
@@ -144,31 +151,33 @@ class Trainer:
             self.config, self.spec.preprocess, datasets, self.fabric.global_rank, self.fabric.world_size
         )
 
-    def _resume(self, state: dict[str, Any] | None) -> tuple[int, dict[str, Any] | None]:
+    def views(self, step: int) -> Iterator[ViewBatch | None]:
+        """This process's pictures without ground truth, beside its batches."""
+        return repeat(None) if self.unlabelled is None else self.unlabelled.from_step(step)
+
+    def _resume(self, state: dict[str, Any] | None) -> int:
         if state is None:
             torch.manual_seed(self.config.seed + 1 + self.fabric.global_rank)
-            return 0, None
+            return 0
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.onlooker.best = float(state["best"])
-        return int(state["step"]), dict(state["random"])
+        set_random_states(state["random"])
+        return int(state["step"])
 
-    def _phase(self, iterator: Iterator[Batch], step: int, random: dict[str, Any] | None) -> int:
-        """Steps until the phase's batches end. `random`: generator states to go on from."""
+    def _phase(self, iterator: Iterator[Batch], views: Iterator[ViewBatch | None], step: int) -> int:
+        """Steps until the phase's batches end."""
         config = self.config
         since, waited, images, logged = time.perf_counter(), 0.0, 0, step
         while True:
             started = time.perf_counter()
-            batch = next(iterator, None)
-            if random is not None:  # making the loader draws a number, which an uninterrupted run did not
-                set_random_states(random)
-                random = None
+            batch, pictures = next(iterator, None), next(views, None)
             waited += time.perf_counter() - started
             if batch is None:
                 return step
-            objective = self._step(batch, step)
+            objective = self._step(batch, pictures, step)
             step += 1
             images += batch.image.shape[0] * self.fabric.world_size
             if step % config.log_every == 0 or step == config.steps:
@@ -185,7 +194,7 @@ class Trainer:
             if step < config.steps:
                 self._stop_if_asked(step)
 
-    def _step(self, batch: Batch, step: int) -> Objective:
+    def _step(self, batch: Batch, pictures: ViewBatch | None, step: int) -> Objective:
         config = self.config
         self.wrapped.train()
         if config.optimiser.freeze_batch_norm:
@@ -194,6 +203,9 @@ class Trainer:
         self.optimiser.zero_grad()
         if config.optimiser.multi_objective == "mgda":
             self.tasks = TaskGradients(len(config.sources), shared_parameters(self.network), self.fabric)
+        extra: dict[str, Tensor] = {}
+        if self.unlabelled is not None:
+            extra = self.unlabelled.add_gradients(self.fabric, self.wrapped, self.network, self.average, pictures)
         for k in range(config.accumulate):
             part = batch if config.accumulate == 1 else slice_batch(batch, k, config.accumulate)
             # MGDA needs each data set's gradient by itself, so it sums over processes by itself too.
@@ -207,7 +219,7 @@ class Trainer:
         self.optimiser.step()
         if self.average is not None:
             self.average.update(self.network)
-        return objective
+        return objective._replace(parts={**objective.parts, **extra})
 
     def _backward(self, batch: Batch) -> Objective:
         config = self.config

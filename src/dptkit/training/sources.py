@@ -61,24 +61,27 @@ def build_augmentation(config: TrainConfig, size: tuple[int, int], *, training: 
     """To crops of `size`, (height, width), as `config.augment` says. Not in training: without its random changes."""
     chances = config.augment
     steps: list[Augmentation] = [] if config.loss.kind != "relative_depth" else [ToInverseDepth()]
-    if chances.kb_crop:
-        steps.append(KbCrop())
+    steps += build_cropping(chances, size, training=training)
+    if training and chances.colour:
+        strengths = (chances.brightness, chances.contrast, chances.saturation, chances.hue)
+        steps.append(ColourJitter(*strengths, probability=chances.colour))
+    if training and chances.grey:
+        steps.append(RandomGrey(chances.grey))
+    if training and chances.blur:
+        steps.append(RandomBlur(probability=chances.blur))
+    if training and chances.jpeg:
+        steps.append(RandomJpeg(probability=chances.jpeg))
+    return Augment(tuple(steps))
+
+
+def build_cropping(chances: AugmentConfig, size: tuple[int, int], *, training: bool) -> list[Augmentation]:
+    """What moves pixels: to crops of `size`, (height, width); in training at random places, turned and flipped."""
+    steps: list[Augmentation] = [KbCrop()] if chances.kb_crop else []
     steps += _resizing(chances, size, training)
     if training and chances.rotation_degrees:
         steps.append(RandomRotation(chances.rotation_degrees))
     steps.append(RandomCrop(size, "pad" if chances.resize == "random_long_side" else "enlarge"))
-    if training:
-        steps.append(RandomFlip(chances.flip))
-        if chances.colour:
-            strengths = (chances.brightness, chances.contrast, chances.saturation, chances.hue)
-            steps.append(ColourJitter(*strengths, probability=chances.colour))
-        if chances.grey:
-            steps.append(RandomGrey(chances.grey))
-        if chances.blur:
-            steps.append(RandomBlur(probability=chances.blur))
-        if chances.jpeg:
-            steps.append(RandomJpeg(probability=chances.jpeg))
-    return Augment(tuple(steps))
+    return [*steps, RandomFlip(chances.flip)] if training else steps
 
 
 def _resizing(chances: AugmentConfig, size: tuple[int, int], training: bool) -> list[Augmentation]:
