@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,20 @@ def train(
 
     wanted = read_config(config, overrides or [])
     folder = output or Path("runs") / wanted.name
+    _settle_process()
     return _check(wanted, folder) if check else _train(wanted, folder)
+
+
+def _settle_process() -> None:
+    """Settings that belong to a process, which a library leaves alone."""
+    # Every shape of crops needs hundreds of oneDNN's kernels. It keeps 1024, so that with three shapes it compiles them
+    # anew in every step: 6 to 9 images/s in place of 18 to 21, measured on two cores.
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "16384")
+    import torch
+
+    # Values near zero take a CPU a hundred times as long, and mean nothing in training.
+    torch.set_flush_denormal(True)
 
 
 def _train(config: TrainConfig, folder: Path) -> int:

@@ -96,7 +96,13 @@ def check_run(config: TrainConfig, folder: Path) -> RunReport | None:
             batch, loader = time_loader(iterator, 2 * max(1, config.workers))
         # The step that the teacher begins with, if it begins in this phase: from then on steps are larger.
         begin = config.teacher.start if config.teacher and phase.start < config.teacher.start < end else phase.start
-        step, loss = _try_step(trainer, batch, next(trainer.views(begin), None), begin, f"phases.{number} ({phase})")
+        step, loss = _try_step(
+            trainer,
+            batch,
+            next(trainer.views(begin), None),
+            begin,
+            f"phases.{number} ({phase}, batch_size {phase.batch_size})",
+        )
         share = phase.pixels / (phase.largest[0] * phase.largest[1])
         each = share * (max(step, loader) if config.workers else step + loader)
         phases.append(PhaseReport(phase, end - phase.start, step, loader, loss, each * (end - phase.start)))

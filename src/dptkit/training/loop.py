@@ -115,11 +115,10 @@ class Trainer:
     def open_sources(self) -> list[Dataset]:
         """Begin this process's part in the run. Raises DataError."""
         self.fabric.launch()
-        # Values near zero take a CPU a hundred times as long, and mean nothing here.
-        torch.set_flush_denormal(True)
-        config, rank, ranks = self.config, self.fabric.global_rank, self.fabric.world_size
+        config, fabric = self.config, self.fabric
         if config.teacher is not None:
-            self.unlabelled = SemiSupervised(config, config.teacher, self.spec, rank, ranks)
+            ranks = fabric.global_rank, fabric.world_size
+            self.unlabelled = SemiSupervised(config, config.teacher, self.spec, *ranks)
         return [open_source(source, f"sources.{number}") for number, source in enumerate(config.sources)]
 
     def build(self, datasets: Sequence[Dataset], metric_start: Path | None) -> None:
@@ -147,9 +146,8 @@ class Trainer:
 
     def batches(self, datasets: Sequence[Dataset]) -> TrainingBatches:
         """This process's part of the run's batches."""
-        return TrainingBatches(
-            self.config, self.spec.preprocess, datasets, self.fabric.global_rank, self.fabric.world_size
-        )
+        ranks = self.fabric.global_rank, self.fabric.world_size
+        return TrainingBatches(self.config, self.spec.preprocess, datasets, *ranks)
 
     def views(self, step: int) -> Iterator[ViewBatch | None]:
         """This process's pictures without ground truth, beside its batches."""

@@ -150,11 +150,11 @@ def test_what_is_wrong_with_the_folder_is_said(
 def test_a_step_that_does_not_fit_names_its_phase(
     tmp_path: Path, depth: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(trainer: object, batch: object, step: int) -> tuple[float, float]:
+    def short(trainer: object, batch: object, pictures: object, step: int) -> tuple[float, float]:
         if step == 0:
             return 1.0, 1.0
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")
 
     monkeypatch.setattr(check, "time_step", short)
-    with pytest.raises(TrainingError, match=r"phases.1 \(size 32, batch_size 8\): not enough memory"):
+    with pytest.raises(TrainingError, match=r"phases.1 \(32x32, batch_size 8\): not enough memory"):
         check_run(depth, tmp_path / "run")

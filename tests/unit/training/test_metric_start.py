@@ -14,7 +14,7 @@ import miniatures
 from dptkit.config import DepthDecoding
 from dptkit.errors import ConfigError, TrainingError
 from dptkit.presets import PRESETS
-from dptkit.training import loop
+from dptkit.training import loop, metric_start
 from dptkit.training.config import DepthLoss, MetricLoss, ModelStart, OnDisk, Optimiser, Phase, TrainConfig
 from dptkit.training.metric_start import find_metric_start, robust_scale_shift
 from dptkit.training.sources import open_source
@@ -128,7 +128,7 @@ def test_a_run_keeps_its_constants_when_it_goes_on(
 
     (tmp_path / "run/checkpoints/step_000000004.ckpt").unlink()
     (tmp_path / "run/model.safetensors").unlink()
-    monkeypatch.setattr(loop, "find_metric_start", lambda *args: pytest.fail("found anew"))
+    monkeypatch.setattr(metric_start, "find_metric_start", lambda *args: pytest.fail("found anew"))
     again = read_tensors(loop.Trainer(config, tmp_path / "run").train())
     assert again.spec == whole.spec
     assert all(torch.equal(again.tensors[name], tensor) for name, tensor in whole.tensors.items())
