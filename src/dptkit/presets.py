@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from dptkit.config import (
@@ -20,7 +20,7 @@ from dptkit.config import (
     ViTConfig,
 )
 from dptkit.errors import UnknownModelError
-from dptkit.label_sets import ADE20K_150
+from dptkit.label_sets import ADE20K_150, CAMVID_11
 from dptkit.source import WeightSource
 
 
@@ -61,11 +61,10 @@ DPT_LARGE_ADE20K = ModelConfig(
 DPT_HYBRID_ADE20K = ModelConfig(
     HybridConfig(), DecoderConfig(_HYBRID_CHANNELS, batch_norm=True), SegmentationHeadConfig(classes=150)
 )
-DPT_LITE = ModelConfig(
-    LiteConfig(),
-    DecoderConfig((24, 40, 192, 192), projection=False, fusion_channels=64, align_corners=False),
-    DepthHeadConfig(non_negative=False),
-)
+_LITE_ENCODER = LiteConfig(stem_stages=6)
+_LITE_DECODER = DecoderConfig((24, 40, 192, 192), projection=False, fusion_channels=64, align_corners=False)
+DPT_LITE = ModelConfig(_LITE_ENCODER, _LITE_DECODER, DepthHeadConfig(non_negative=False))
+DPT_LITE_STREET = ModelConfig(_LITE_ENCODER, _LITE_DECODER, SegmentationHeadConfig(classes=11))
 
 # isl-org/DPT run_monodepth.py and run_segmentation.py: network sizes; all transformers take (x - 0.5) / 0.5.
 _MONODEPTH = PreprocessConfig(size=(384, 384))
@@ -80,6 +79,7 @@ _LITE = PreprocessConfig(
     std=(0.229, 0.224, 0.225),
     long_side_limit=1024,
 )
+_LITE_STREET = replace(_LITE, size=(384, 512), policy="minimal")
 
 _RELATIVE = DepthDecoding("inverse_depth")
 # isl-org/DPT run_monodepth.py: scale and shift live in its code, not in the checkpoints. Caps: the paper's
@@ -87,6 +87,7 @@ _RELATIVE = DepthDecoding("inverse_depth")
 _NYU_METRES = DepthDecoding("depth_m", scale=0.000305, shift=0.1378, cap_m=10.0)
 _KITTI_METRES = DepthDecoding("depth_m", scale=0.00006016, shift=0.00579, cap_m=80.0)
 _ADE20K = SegmentationDecoding(ADE20K_150.names, ADE20K_150.palette)
+_CAMVID = SegmentationDecoding(CAMVID_11.names, CAMVID_11.palette)
 
 _MIX6 = "MIX 6: ten depth data sets, 1.4 million pictures"
 _ORIGINAL = "https://github.com/isl-org/DPT/releases/download/1_0/"
@@ -132,8 +133,20 @@ _TABLE = (
             trained_on="scenes rendered by the authors and 297 permissively licensed pictures with depth; "
             "stem from ImageNet weights (EfficientNet-Lite0, Apache-2.0)",
         ),
-        parameters=3_839_169,
+        parameters=5_528_673,
         bundled="dpt-lite.safetensors",
+    ),
+    Preset(
+        ModelSpec(
+            "dpt-lite-street",
+            DPT_LITE_STREET,
+            _LITE_STREET,
+            _CAMVID,
+            license="CC-BY-NC-4.0",
+            trained_on="CamVid, train and val (CC BY-NC 4.0: personal and research use), from dpt-lite",
+        ),
+        parameters=5_576_342,
+        bundled="dpt-lite-street.safetensors",
     ),
     Preset(
         ModelSpec("dpt-large", DPT_LARGE, _MONODEPTH, _RELATIVE, license="MIT", trained_on=_MIX6),

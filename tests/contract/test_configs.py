@@ -102,6 +102,10 @@ def start_files(config: TrainConfig, folder: Path) -> dict[str, object]:
             torch.nn.init.constant_(network.get_parameter("head.conv3.bias"), 1.0)  # off the final ReLU's zero
         write_tensors(folder / "start.safetensors", network.state_dict(), spec)
         changes["weights"] = str(folder / "start.safetensors")
+    if start.body is not None:
+        body = PRESETS[start.body].spec
+        write_tensors(folder / "body.safetensors", build_model(body.model).state_dict(), body)
+        changes["body"] = str(folder / "body.safetensors")
     if start.encoder_weights is not None:
         own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("encoder.")}
         theirs = build_encoder_table(spec.model.encoder, "timm").from_ours(own)

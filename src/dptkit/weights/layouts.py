@@ -2,14 +2,12 @@
 
 - isl: isl-org/DPT and its releases (`pretrained.*`, `scratch.*`, `auxlayer.*`), timm's names inside.
 - hf: transformers' DPTForDepthEstimation and DPTForSemanticSegmentation (`dpt.*`, `neck.*`, `head.*`).
-- starter: the trial that our first dpt-lite was trained with.
 - dptkit: our own names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,17 +17,16 @@ from dptkit.config import HybridConfig, LiteConfig, ModelConfig, SegmentationHea
 from dptkit.errors import WeightsError
 from dptkit.model.build import build_model
 from dptkit.model.encoders.lite import STAGES
-from dptkit.weights.encoder_pairs import hf_encoder_pairs, timm_encoder_pairs, transformer_pairs
+from dptkit.weights.encoder_pairs import hf_encoder_pairs, timm_encoder_pairs
 from dptkit.weights.keytable import Drop, KeyTable, Pair
 
-Layout = Literal["dptkit", "isl", "hf", "starter"]
+Layout = Literal["dptkit", "isl", "hf"]
 
 # A tensor that only files of this layout have, and all of them do.
 _SIGNS: tuple[tuple[str, Layout], ...] = (
     ("fusion.inputs.0.weight", "dptkit"),
     ("scratch.layer1_rn.weight", "isl"),
     ("neck.convs.0.weight", "hf"),
-    ("rn.0.weight", "starter"),
 )
 
 _CLASSIFIER = "the encoder's final norm and classifier: DPT taps the blocks before them"
@@ -54,10 +51,6 @@ def build_key_table(config: ModelConfig, layout: Layout) -> KeyTable:
         network = build_model(config).state_dict()
     if layout == "dptkit":
         return KeyTable(layout, network, [Pair(name, name) for name in network])
-    if layout == "starter":
-        return KeyTable(
-            layout, network, _starter_pairs(config), [Drop("mean|std", "preprocessing, kept in the preset")]
-        )
     if isinstance(config.encoder, LiteConfig):
         raise WeightsError(f"dpt-lite has no {layout} layout: that code never had such an encoder")
     if layout == "isl":
@@ -166,20 +159,6 @@ def _hf_drops(config: ModelConfig, network: Mapping[str, Tensor]) -> list[Drop]:
     ]
 
 
-@dataclass(frozen=True)
-class _PatchPositions:
-    """The trial's position embedding: an image [1, D, gh, gw] without the readout token, whose row is zero."""
-
-    grid: tuple[int, int]
-
-    def join(self, theirs: list[Tensor]) -> Tensor:
-        patches = theirs[0].flatten(2).transpose(1, 2)
-        return torch.cat([torch.zeros_like(patches[:, :1]), patches], dim=1)
-
-    def split(self, ours: Tensor, parts: int) -> list[Tensor]:
-        return [ours[:, 1:].transpose(1, 2).unflatten(2, self.grid).contiguous()]
-
-
 def lite_stem_pairs(conv: str, norm: str, blocks: str, stages: int = 5) -> list[Pair]:
     """EfficientNet-Lite0's first stages as efficientnet_lite_pytorch names them, under a prefix of its own."""
     pairs = [Pair("encoder.stem.conv.conv", conv), Pair("encoder.stem.conv.norm", norm)]
@@ -190,36 +169,4 @@ def lite_stem_pairs(conv: str, norm: str, blocks: str, stages: int = 5) -> list[
                 Pair(f"{block}.{part}.conv", f"{blocks}.{index}._{part}_conv"),
                 Pair(f"{block}.{part}.norm", f"{blocks}.{index}._bn{k}"),
             ]
-    return pairs
-
-
-def _starter_pairs(config: ModelConfig) -> list[Pair]:
-    pairs = [
-        *lite_stem_pairs("stem", "bn0", "eb"),
-        Pair("encoder.patch_embedding", "proj"),
-        Pair("encoder.transformer.prefix_tokens", "cls"),
-        Pair("encoder.transformer.position_embedding.weight", "pos", _PatchPositions(config.encoder.position_grid)),
-        *transformer_pairs(
-            config.encoder,
-            "blocks",
-            {
-                "norm1": "norm1",
-                "attention.qkv.weight": "self_attn.in_proj_weight",
-                "attention.qkv.bias": "self_attn.in_proj_bias",
-                "attention.projection": "self_attn.out_proj",
-                "norm2": "norm2",
-                "mlp.fc1": "linear1",
-                "mlp.fc2": "linear2",
-            },
-        ),
-        Pair("reassemble.stages.2.read.project", "r3"),
-        Pair("reassemble.stages.3.read.project", "r4"),
-        Pair("reassemble.stages.3.resample", "c4"),
-        *(Pair(f"head.conv{n}", f"h{n}") for n in (1, 2, 3)),
-    ]
-    for k in range(4):
-        pairs.append(Pair(f"fusion.inputs.{k}", f"rn.{k}"))
-        ours, theirs = f"fusion.blocks.{k}", f"f.{3 - k}"
-        pairs.append(Pair(f"{ours}.projection", f"{theirs}.2"))
-        pairs += [Pair(f"{ours}.unit{u}.conv{n}", f"{theirs}.{u - 1}.{n - 1}") for u in (1, 2) for n in (1, 2)]
     return pairs

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dptkit.config import ModelConfig
+from dptkit.config import LiteConfig, ModelConfig
 from dptkit.errors import WeightsError
 from dptkit.model.build import build_model
 from dptkit.presets import DPT_BASE, PRESETS
@@ -50,7 +50,7 @@ ORIGINALS: dict[str, ModelConfig] = {
     },
 }
 TRANSFORMERS = ("dpt-large", "dpt-hybrid", "dpt-large-ade20k")
-WITH_LAYOUTS = tuple(name for name in SPECS if name != "dpt-lite")
+WITH_LAYOUTS = tuple(name for name, spec in SPECS.items() if not isinstance(spec.model.encoder, LiteConfig))
 in_both_layouts = pytest.mark.parametrize("layout", ["isl", "hf"])
 
 
@@ -198,17 +198,6 @@ def test_our_own_layout_is_the_identity(name: str) -> None:
     state, config = ours(name), miniature_spec(name).model
     assert same(convert_to_ours(state, config), state)
     assert same(convert_from_ours(state, config, "dptkit"), state)
-
-
-def test_the_trials_layout_converts() -> None:
-    """What the first dpt-lite was trained with: no readout position, and its own preprocessing constants inside."""
-    config = PRESETS["dpt-lite"].spec.model
-    state = dict(build_model(config).state_dict())
-    state["encoder.transformer.position_embedding.weight"][:, 0] = 0
-    theirs = convert_from_ours(state, config, "starter")
-    assert theirs["pos"].shape == (1, 192, 14, 14)
-    theirs |= {"mean": torch.zeros(3), "std": torch.ones(3)}
-    assert same(convert_to_ours(theirs, config), state)
 
 
 @in_both_layouts
@@ -377,10 +366,6 @@ def test_the_same_names_with_other_widths_are_refused() -> None:
 @pytest.mark.parametrize("name", WITH_LAYOUTS)
 def test_layouts_are_recognised(name: str, layout: Layout) -> None:
     assert detect_layout(build_key_table(SPECS[name].model, layout).manifest()) == layout
-
-
-def test_the_trials_layout_is_recognised() -> None:
-    assert detect_layout(build_key_table(SPECS["dpt-lite"].model, "starter").manifest()) == "starter"
 
 
 @pytest.mark.parametrize("names", [[], ["conv1.weight", "layer1.0.weight"], ["module.scratch.layer1_rn.weight"]])
