@@ -133,8 +133,8 @@ def test_a_run_leaves_a_model_that_loads_and_a_log(place: Path, whole: Path) -> 
     assert all(np.isfinite(float(row["loss"])) for row in rows)
     with (whole / "validation.csv").open() as file:
         validated = [(int(row["step"]), float(row["validation"]), float(row["best"])) for row in csv.DictReader(file)]
-    assert [step for step, _, _ in validated] == [3, 6, 9, 12]
-    assert [best for _, _, best in validated] == [min(v for _, v, _ in validated[: n + 1]) for n in range(4)]
+    assert [step for step, _, _ in validated] == [0, 3, 6, 9, 12]
+    assert [best for _, _, best in validated] == [min(v for _, v, _ in validated[: n + 1]) for n in range(5)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
@@ -211,7 +211,7 @@ def test_check_tries_everything_and_writes_nothing(place: Path) -> None:
     assert "80x96" in lines[2]
     assert "depth_m [m]" in lines[2]
     phases = [line.split()[:4] for line in lines if line.split()[:1] in (["0"], ["1"])]
-    assert phases == [["0", "64", "4", "7"], ["1", "96", "4", "5"]]
+    assert phases == [["0", "64x64", "4", "7"], ["1", "96x96", "4", "5"]]
     assert [line.split()[0] for line in lines[-3:]] == ["time", "memory", "disk"]
     assert not (place / "checked").exists()
     (place / "data" / "disc" / "8.png").rename(place / "data" / "away.png")
