@@ -8,11 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from dptkit.errors import ConfigError
-
-_FORBID: dict[str, Any] = {"extra": "forbid"}
-_Positive = Annotated[int, Field(ge=1)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-_NonNegative = Annotated[float, Field(ge=0)]
+from dptkit.training.config_data import FORBID, NonNegative, Positive, Share
 
 AVERAGE = "average"
 """`TeacherConfig.weights` of a run without a teacher: its own moving average takes the part."""
@@ -22,13 +18,13 @@ AVERAGE = "average"
 class Strong:
     """Chances of the student's distortions, see `dptkit.data.strong_augment`. strength: of the colour jitter."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-    colour: _Share = 0.8
-    grey: _Share = 0.2
-    blur: _Share = 0.5
-    jpeg: _Share = 0.3
-    cutmix: _Share = 0.5
-    strength: _Share = 1.0
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
+    colour: Share = 0.8
+    grey: Share = 0.2
+    blur: Share = 0.5
+    jpeg: Share = 0.3
+    cutmix: Share = 0.5
+    strength: Share = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,12 +36,12 @@ class Confidence:
     confident pixels up to `quantile`. probability: for segmentation, what the likeliest class needs at least.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     scale: Annotated[float, Field(gt=0, le=4)] = 0.75
     tolerance: Annotated[float, Field(gt=0)] = 0.3
-    threshold: _Share = 0.3
+    threshold: Share = 0.3
     quantile: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    probability: _Share = 0.9
+    probability: Share = 0.9
 
 
 @dataclass(frozen=True)
@@ -55,11 +51,11 @@ class Pictures:
     In a configuration, the folder's path alone does.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     root: str
     dataset: str = "pictures"
     split: str = "train"
-    weight: _NonNegative = 1.0
+    weight: NonNegative = 1.0
     options: dict[str, str | int | float | bool | list[str]] = field(default_factory=dict)
 
 
@@ -79,14 +75,14 @@ class TeacherConfig:
     most, that is left out. start: the step from which on they are learned from.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     sources: Annotated[tuple[Annotated[Pictures, BeforeValidator(_named_root)], ...], Field(min_length=1)]
     weights: str = AVERAGE
     architecture: str | None = None
-    size: _Positive | None = None
+    size: Positive | None = None
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    weight: _NonNegative = 1.0
-    ignore_share: _Share = 0.1
+    weight: NonNegative = 1.0
+    ignore_share: Share = 0.1
     start: Annotated[int, Field(ge=0)] = 0
     strong: Strong = Strong()
     confidence: Confidence = Confidence()
