@@ -64,6 +64,46 @@ class Sample:
                 raise ValueError(f"{self.name}: valid {self.quantity} must be finite and not negative")
 
 
+@dataclass(frozen=True, eq=False)
+class OrdinalSample:
+    """One picture with pairs of points of which it is known which is nearer.
+
+    points: int64 [P, 2, 2], for each pair (row, column) of A and of B, from 0, inside the picture.
+    nearer: int8 [P]; 1 where A is nearer, -1 where B is, 0 where they are equally far.
+    Raises ValueError where shapes, types or places do not fit.
+    """
+
+    image: npt.NDArray[np.uint8]
+    points: npt.NDArray[np.int64]
+    nearer: npt.NDArray[np.int8]
+    source: str
+    name: str
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(f"{self.name}: image must be uint8 [H, W, 3], not {self.image.dtype} {self.image.shape}")
+        if self.points.ndim != 3 or self.points.shape[1:] != (2, 2) or self.points.dtype != np.int64:
+            raise ValueError(
+                f"{self.name}: points must be int64 [P, 2, 2], not {self.points.dtype} {self.points.shape}"
+            )
+        if self.nearer.shape != self.points.shape[:1] or self.nearer.dtype != np.int8:
+            raise ValueError(f"{self.name}: nearer must be int8 {self.points.shape[:1]}, not {self.nearer.shape}")
+        if (self.points < 0).any() or (self.points >= self.image.shape[:2]).any():
+            raise ValueError(f"{self.name}: a point lies outside the picture")
+        if not np.isin(self.nearer, (-1, 0, 1)).all():
+            raise ValueError(f"{self.name}: nearer must be 1, 0 or -1")
+
+
+class OrdinalDataset(Protocol):
+    """As `Dataset`, of pairs of points."""
+
+    @property
+    def name(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> OrdinalSample: ...
+
+
 class Dataset(Protocol):
     """Samples by index, cheap to make and to pickle: it holds names, not pictures, and opens files when asked.
 
