@@ -10,14 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from data_trees import TREES, Tree
+from data_trees import NEEDED, TREES, Tree
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.reading import read_rgb
 from dptkit.data.registry import DATASETS, open_dataset
 from dptkit.data.sample import Dataset
 from dptkit.errors import DataError
-
-NEEDED = {"megadepth": "h5py", "irs": "OpenEXR"}
 
 
 @pytest.fixture(params=TREES)
