@@ -7,25 +7,33 @@ from pathlib import Path
 import pytest
 
 from data_trees import CODES, NEEDED, TREES, grey, manifest, picture, text
+from data_trees_zero_shot import ORDINAL_TREES, ZERO_SHOT_TREES
 from dptkit.data.detect import detect_dataset
 from dptkit.data.registry import DATASETS, splits_of
 from dptkit.errors import DataError
 
 # Nothing in these layouts is theirs alone.
 UNMARKED = ("wsvd", "tartanair", "diml_full")
+LAYOUTS = {**TREES, **ZERO_SHOT_TREES}
 
 
-@pytest.mark.parametrize("name", [name for name in TREES if name not in ("pairs", *UNMARKED)])
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name not in ("pairs", *UNMARKED)])
 def test_folders_give_themselves_away(name: str, tmp_path: Path) -> None:
     if name in NEEDED:
         pytest.importorskip(NEEDED[name])
-    tree = TREES[name](tmp_path)
+    tree = LAYOUTS[name](tmp_path)
     # Only marks of a whole data set count: the trees have one split, so those that need two are completed.
     for mark in DATASETS[tree.name].marks:
         if "*" not in mark and not (tmp_path / mark).exists():
             (tmp_path / mark).mkdir(parents=True)
     assert detect_dataset(tmp_path) == tree.name
     assert tree.split in splits_of(tree.name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ORDINAL_TREES)
+def test_folders_of_pairs_of_points_too(name: str, tmp_path: Path) -> None:
+    ORDINAL_TREES[name](tmp_path)
+    assert detect_dataset(tmp_path) == name
 
 
 def pair(folder: Path, image: str, depth: str) -> None:

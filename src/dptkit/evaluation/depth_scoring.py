@@ -1,0 +1,231 @@
+"""From a predicted and a true depth map to numbers, in the order that a protocol's fields tell.
+
+crop -> resize -> domain of the fit -> mask -> fit -> 16-bit rounding -> clamp -> metres -> metrics. H W: the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.data.sample import Sample
+from dptkit.errors import ConfigError, DataError
+from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment, fit_video
+from dptkit.evaluation.boundary import boundary_f1, boundary_f1_tolerant, edge_error
+from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels
+from dptkit.evaluation.masks import evaluation_mask, kitti_benchmark_window
+from dptkit.evaluation.protocol import DepthProtocol, MapInterpolation
+from dptkit.evaluation.result import ImageResult
+from dptkit.outputs import DepthMap
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+_STEPS_PER_METRE = {"uint16_per_mm": 1000, "uint16_per_256th_m": 256}
+_LARGEST_CODE = 65535
+_SMALLEST = 1e-8
+"""Inverse depth below it is taken for it, in 1/m, as where the head inverts (isl-org/DPT `dpt/models.py`)."""
+
+MAP_METRICS: dict[str, Callable[[Array, Array, Mask], float]] = {
+    "boundary_f1": boundary_f1,
+    "boundary_f1_tolerant": boundary_f1_tolerant,
+    "edge_accuracy": lambda predicted, truth, valid: edge_error(predicted, truth, valid).accuracy,
+    "edge_completeness": lambda predicted, truth, valid: edge_error(predicted, truth, valid).completeness,
+}
+"""Metrics that need the map and not only its pixels: (predicted depth, true depth, valid) [H, W] -> value or NaN."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthComparison:
+    """What is compared, at the truth's resolution: for pictures of errors. Depth in metres, or up to scale.
+
+    predicted, truth: float64 [h, w], 1 where not valid. window: (top, left, height, width) of the whole truth.
+    """
+
+    predicted: Array
+    truth: Array
+    valid: Mask
+    fit: Fit
+    window: tuple[int, int, int, int]
+
+
+def score_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit | None = None) -> ImageResult:
+    """Numbers of one picture. fit: that of its video, where the scope is a video.
+
+    Raises DataError for a truth or a prediction that cannot be scored, ConfigError where the protocol does not fit
+    what was predicted.
+    """
+    domain = _in_domain(prediction, sample, protocol)
+    fit = fit or fit_alignment(protocol.alignment, domain.predicted, domain.truth)
+    pixels = Pixels(*_in_depth(domain, protocol, fit))
+    scores: dict[str, float | None] = {}
+    counts: dict[str, list[float]] = {}
+    for name in protocol.metrics:
+        if name in MAP_METRICS:
+            value = MAP_METRICS[name](domain.spread(pixels.p), domain.spread(pixels.t), domain.valid)
+        elif DEPTH_METRICS[name].needs_metres and sample.unit == "relative":
+            value = float("nan")
+        else:
+            sums = DEPTH_METRICS[name].pixel_sums(pixels)
+            value = DEPTH_METRICS[name].from_sums(sums)
+            if protocol.aggregation == "pooled":
+                counts[name] = [float(part) for part in sums]
+        scores[name] = float(value) if np.isfinite(value) else None
+    return ImageResult(
+        sample.name,
+        sample.source,
+        sample.group,
+        "degenerate" if fit.degenerate else "scored",
+        scores,
+        pixels=len(pixels),
+        counts=counts,
+        fit={"scale": fit.scale, "shift": fit.shift},
+    )
+
+
+def compare_depth(
+    prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit | None = None
+) -> DepthComparison:
+    """Prediction and truth after everything that the protocol does to them, as maps."""
+    domain = _in_domain(prediction, sample, protocol)
+    fit = fit or fit_alignment(protocol.alignment, domain.predicted, domain.truth)
+    predicted, truth = _in_depth(domain, protocol, fit)
+    return DepthComparison(domain.spread(predicted), domain.spread(truth), domain.valid, fit, domain.window)
+
+
+def fit_depth_group(pairs: Iterable[tuple[DepthMap, Sample]], protocol: DepthProtocol) -> Fit:
+    """One fit for all pictures of a video."""
+
+    def parts() -> Iterable[tuple[Array, Array]]:
+        for prediction, sample in pairs:
+            domain = _in_domain(prediction, sample, protocol)
+            yield domain.predicted, domain.truth
+
+    return fit_video(protocol.alignment, parts())
+
+
+class _Domain(NamedTuple):
+    """Where the fit is made. predicted, truth: float64 [P], the pixels of `valid` [h, w], a window of the truth."""
+
+    predicted: Array
+    truth: Array
+    valid: Mask
+    window: tuple[int, int, int, int]
+
+    def spread(self, values: Array) -> Array:
+        """[P] -> [h, w], 1 where not valid."""
+        whole = np.ones(self.valid.shape)
+        whole[self.valid] = values
+        return whole
+
+
+def _in_depth(domain: _Domain, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Array]:
+    """Predicted and true depth [P] after fit, rounding and clamp."""
+    aligned, truth = apply_fit(fit, domain.predicted), domain.truth
+    if protocol.rounding != "none":
+        steps = _STEPS_PER_METRE[protocol.rounding]
+        aligned = np.clip(np.trunc(aligned * steps), 0, _LARGEST_CODE) / steps
+    low, high = protocol.prediction_range_m
+    if fit.domain == "inverse_depth":
+        smallest = protocol.relative_floor * float(truth.min()) if high is None else 1 / high
+        np.clip(aligned, smallest, None if low is None else 1 / low, out=aligned)
+        return np.reciprocal(aligned, out=aligned), np.reciprocal(truth)
+    np.clip(aligned, protocol.relative_floor * float(truth.min()) if low is None else low, high, out=aligned)
+    return aligned, truth
+
+
+def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> _Domain:
+    """What counts of prediction and truth, in the domain of the fit."""
+    if sample.quantity == "labels":
+        raise DataError(f"{sample.name}: has labels, but {protocol.name} compares depth")
+    size = (sample.target.shape[0], sample.target.shape[1])
+    window = (0, 0, *size)
+    if protocol.crop == "kitti_benchmark":
+        try:
+            window = kitti_benchmark_window(size)
+        except ValueError as error:
+            raise DataError(f"{sample.name}: {error}") from error
+    top, left, height, width = window
+    cut = (slice(top, top + height), slice(left, left + width))
+    inverse = DOMAINS[protocol.alignment] == "inverse_depth"
+    valid = _valid_truth(sample, protocol, size)[cut]
+    if protocol.mask_frame == "crop" and protocol.mask != "none":
+        valid = valid & _mask(protocol, (height, width), sample.name)
+    truth = sample.target[cut][valid].astype(np.float64)
+    if not len(truth):
+        raise DataError(f"{sample.name}: no pixel of the truth counts")
+    if (sample.quantity == "inverse_depth") != inverse:
+        np.reciprocal(truth, out=truth)
+    predicted = _predicted(prediction, sample, protocol, (height, width))[valid].astype(np.float64)
+    if not np.isfinite(predicted).all():
+        raise DataError(f"{sample.name}: the prediction has no finite value at some pixels that count")
+    if inverse and prediction.quantity == "depth_m":
+        predicted = 1 / np.maximum(predicted, _SMALLEST)
+    return _Domain(predicted, truth, valid, window)
+
+
+def _valid_truth(sample: Sample, protocol: DepthProtocol, size: tuple[int, int]) -> Mask:
+    """Measured, in the protocol's range, and, for a mask of the whole truth, under it."""
+    valid = sample.valid & (sample.target > 0)  # inverse depth 0 is at infinity: no ratio to it
+    if sample.unit != "relative":
+        low, high = protocol.truth_range_m
+        if sample.quantity == "inverse_depth":
+            low, high = 1 / high if high else 0.0, 1 / low if low else None
+        if low:
+            valid &= sample.target > low
+        if high is not None:
+            valid &= sample.target < high
+    elif protocol.alignment == "none":
+        raise DataError(f"{sample.name}: the truth is known up to scale only, and {protocol.name} compares metres")
+    if protocol.mask_frame == "whole" and protocol.mask != "none":
+        valid = valid & _mask(protocol, size, sample.name)
+    return valid
+
+
+def _mask(protocol: DepthProtocol, size: tuple[int, int], name: str) -> Mask:
+    try:
+        return evaluation_mask(protocol.mask, size)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def _predicted(
+    prediction: DepthMap, sample: Sample, protocol: DepthProtocol, size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """The prediction at the truth's size, in its own quantity."""
+    if prediction.quantity == "inverse_depth" and DOMAINS[protocol.alignment] == "depth":
+        raise ConfigError(
+            f"{protocol.name} needs metres: {prediction.provenance.model} predicts relative inverse depth, whose scale "
+            "and shift are unknown; use a protocol that fits both in inverse depth"
+        )
+    if prediction.size != size and prediction.size == size[::-1]:
+        raise DataError(f"{sample.name}: the prediction lies on its side: {prediction.size} for {size}")
+    values = prediction.values
+    low, high = protocol.prediction_range_m
+    if not np.isfinite(values).all():  # as cleinc/bts: infinity is far, no number is near
+        if prediction.quantity == "inverse_depth" or low is None or high is None:
+            raise DataError(f"{sample.name}: the prediction has pixels without a finite value")
+        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    return resize_prediction(values, size, protocol.interpolation)
+
+
+def resize_prediction(
+    values: npt.NDArray[np.float32], size: tuple[int, int], interpolation: MapInterpolation
+) -> npt.NDArray[np.float32]:
+    """float32 [h, w] -> [H, W], as torch.nn.functional.interpolate with the mode that the name says."""
+    if values.shape == size:
+        return values
+    height, width = size
+    values = np.ascontiguousarray(values)
+    if interpolation == "bilinear_aligned_corners":
+        rows = np.linspace(0, values.shape[0] - 1, height, dtype=np.float32)
+        columns = np.linspace(0, values.shape[1] - 1, width, dtype=np.float32)
+        places = np.meshgrid(columns, rows)
+        return np.asarray(cv2.remap(values, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    flag = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}[interpolation]
+    return np.asarray(cv2.resize(values, (width, height), interpolation=flag), np.float32)
