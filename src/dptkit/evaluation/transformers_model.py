@@ -33,8 +33,9 @@ class TransformersModel:
         picture bicubically before the largest is taken.
     quantity: what the numbers are, which a model does not say: "inverse_depth" (DPT, Depth Anything), "depth_m"
         (metric Depth Anything, DPT with a DINOv2 encoder, ZoeDepth), or "labels".
-    decode: for models whose output is not the quantity of the whole picture; `processor.post_process_depth_estimation`
-        is what Depth Pro (its raw output is no metres) and processors that pad (ZoeDepth, DINOv2) come with.
+    decode: for models whose output is not the quantity of the whole picture and no more: Depth Pro's is no metres yet,
+        ZoeDepth's and DINOv2's are of a padded picture. The first two come with
+        `processor.post_process_depth_estimation`; DPT's processor (transformers 5) leaves DINOv2's padding in.
 
     Class names are those of `model.config.id2label`. Neither object is changed: move the model to its device and call
     `.eval()` before. May be called from several threads if the two objects may.
