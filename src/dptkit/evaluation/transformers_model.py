@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -163,4 +164,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, int):
         return int(value)  # also of PIL's enumeration of filters
-    return {str(key): item for key, item in value.items()} if hasattr(value, "items") else str(value)
+    if is_dataclass(value) and not isinstance(value, type):  # sizes, since transformers 5
+        value = asdict(value)
+    return (
+        {str(key): item for key, item in value.items() if item is not None} if hasattr(value, "items") else str(value)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,10 +24,19 @@ SIDE, NAMES = 64, {0: "road", 1: "sky", 2: "tree"}
 SIZE = (40, 56)
 
 
+@dataclass
+class Size:
+    """As transformers' SizeDict."""
+
+    height: int = SIDE
+    width: int = SIDE
+    longest_edge: int | None = None
+
+
 class SquareProcessor:
     """What AutoImageProcessor would give, without torchvision: squashed to a square, as Intel/dpt-large's does."""
 
-    size = {"height": SIDE, "width": SIDE}  # noqa: RUF012
+    size = Size()
     resample = Image.Resampling.BICUBIC
     do_pad = False
 
