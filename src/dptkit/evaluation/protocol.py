@@ -5,7 +5,7 @@ Two numbers of one metric are comparable where all these fields agree. `dptkit.e
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -29,7 +29,10 @@ PictureCrop = Literal["none", "kitti_benchmark"]
 """Of picture and prediction, before the network. kitti_benchmark: bottom centre 352x1216."""
 
 EvaluationMask = Literal["none", "eigen_nyu", "eigen_kitti", "garg"]
-"""Pixels that count, as rectangles of the whole (uncropped) truth; see `dptkit.evaluation.masks`."""
+"""Pixels that count, as rectangles; see `dptkit.evaluation.masks`."""
+
+MaskFrame = Literal["whole", "crop"]
+"""What the mask's rectangle is a part of: the whole truth (BTS), or what the crop left of it (ZoeDepth, Marigold)."""
 
 Rounding = Literal["none", "uint16_per_mm", "uint16_per_256th_m"]
 """Predictions stored as 16-bit numbers before they are scored: value * 1000 or * 256, fractions cut off."""
@@ -61,12 +64,12 @@ class DepthProtocol:
     """Depth against measured depth.
 
     source: where the choices are written down (paper and section, repository and file).
-    datasets: names in `dptkit.data.registry` it is made for; empty for any.
+    datasets: names in `dptkit.data.registry` it is made for; empty for any. dataset_options: of their readers.
     truth_range_m: truth counts strictly between these; None on a side: no bound. Truth known up to scale has no range.
     prediction_range_m: predicted depth is clamped to it after the alignment; in inverse depth for the alignments
         that fit there, so that what lies at or behind infinity gets the upper bound.
-    relative_floor: as `prediction_range_m` for truth known up to scale: aligned inverse depth is kept above this share
-        of the smallest true one.
+    relative_floor: where `prediction_range_m` has no bound on the side where the aligned value may lose its sense:
+        inverse depth is kept above this share of the smallest true one, depth above this share of the smallest true.
     metrics: names in `dptkit.evaluation.depth_metrics.DEPTH_METRICS`; the first is the one that models are ranked by.
     """
 
@@ -80,6 +83,7 @@ class DepthProtocol:
     alignment_scope: AlignmentScope = "image"
     crop: PictureCrop = "none"
     mask: EvaluationMask = "none"
+    mask_frame: MaskFrame = "whole"
     truth_range_m: tuple[float | None, float | None] = (0.0, None)
     prediction_range_m: tuple[float | None, float | None] = (None, None)
     relative_floor: float = 0.5
@@ -89,6 +93,7 @@ class DepthProtocol:
     aggregation: Aggregation = "image_mean"
     tta: TestTimeAugmentation = "none"
     scales: tuple[float, ...] = (1.0,)
+    dataset_options: dict[str, Any] = field(default_factory=dict)
     task: Literal["depth"] = "depth"
 
 
@@ -118,7 +123,7 @@ class OrdinalProtocol:
 class SegmentationProtocol:
     """Labels against labels: one confusion matrix over all pixels whose truth is not 255.
 
-    classes: the names that ids stand for, by id; a model with other classes cannot be scored.
+    classes: the names that ids stand for, by id; a model with other classes cannot be scored. Empty: the data set's.
     network_input: as for depth. tta, scales: probabilities are averaged before the largest is taken.
     """
 
@@ -157,7 +162,7 @@ def protocol_from_dict(values: dict[str, Any]) -> Protocol:
 def differing_fields(left: Protocol, right: Protocol) -> dict[str, tuple[Any, Any]]:
     """Fields that change the number, by name: (left's, right's); name and source are not among them."""
     ours, theirs = protocol_to_dict(left), protocol_to_dict(right)
-    names = dict.fromkeys([*(field.name for field in fields(left)), *(field.name for field in fields(right))])
+    names = dict.fromkeys([*(part.name for part in fields(left)), *(part.name for part in fields(right))])
     return {
         name: (ours.get(name), theirs.get(name))
         for name in names
