@@ -131,7 +131,7 @@ DEIT_ENCODERS: dict[EncoderConfig, EncoderWeights] = {
     VIT_BASE: _deit("deit_base_patch16_384-8de9b5d1.pth", "8de9b5d1"),
     replace(VIT_BASE, prefix_tokens=2): _deit("deit_base_distilled_patch16_384-d0272ac0.pth", "d0272ac0"),
 }
-"""ViT-Base trained on ImageNet alone (facebookresearch/deit), without and with a distillation token (paper, Table 8)."""
+"""ViT-Base trained on ImageNet alone (facebookresearch/deit), without and with a distillation token (Table 8)."""
 
 _TABLE = (
     Preset(

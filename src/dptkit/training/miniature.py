@@ -1,4 +1,4 @@
-"""A network in miniature: the same blocks, taps and readout at an eighth of every width, so that a trial takes minutes."""
+"""A network in miniature: the same blocks, taps and readout at an eighth of every width, for trials."""
 
 from __future__ import annotations
 
