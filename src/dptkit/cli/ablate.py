@@ -47,6 +47,10 @@ def ablate(
         typer.echo(f"dpt: {stopped}; the same command goes on from there, in {folder}", err=True)
         return 128 + stopped.signal
     size = ", in miniature" if miniature else ""
-    typer.echo(f"\n{table.title}{size}: {table.metric}, over {len(wanted.seeds)} seeds")
+    typer.echo(f"\n{table.title}{size}: {table.metric}, over {_count(len(wanted.seeds), 'seed')}")
     print_table(text_rows(table))
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

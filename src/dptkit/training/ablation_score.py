@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
 import numpy as np
 
 from dptkit.data.registry import open_dataset
 from dptkit.data.sample import Dataset, Sample
 from dptkit.errors import ConfigError, DataError
+from dptkit.evaluation.protocol import DepthProtocol
+from dptkit.evaluation.protocols import find_protocol
 from dptkit.training.ablation_config import ScoredSet, Scoring
 
 
@@ -53,27 +55,33 @@ def open_scored(key: str, scored: ScoredSet) -> Dataset:
     return SomeOf(dataset, np.linspace(0, count - 1, scored.pictures).round().astype(int).tolist())
 
 
-def check_scoring(scoring: Scoring) -> None:
-    """Raises ConfigError for an unknown protocol, or a metric that it does not have."""
-    if scoring.metric != "abs_rel":
-        raise ConfigError(f"scoring.metric: {scoring.metric} is not known; there is abs_rel")
+def check_scoring(scoring: Scoring) -> DepthProtocol:
+    """The protocol. Raises ConfigError for an unknown one, one that is not for depth, or a metric that it lacks."""
+    protocol = find_protocol(scoring.protocol)
+    if not isinstance(protocol, DepthProtocol):
+        raise ConfigError(f"scoring.protocol: {protocol.name} is for {protocol.task}; an ablation is scored on depth")
+    if scoring.metric not in protocol.metrics:
+        raise ConfigError(
+            f"scoring.metric: {protocol.name} has no {scoring.metric}; it has {', '.join(protocol.metrics)}"
+        )
+    return protocol
 
 
 def evaluate_variant(model: Path, dataset: Dataset, scoring: Scoring) -> Score:
-    """A trained model file on a data set. Raises DataError where a picture cannot be read or scored."""
+    """A trained model file on a data set. Raises ConfigError, DataError where nothing can be scored."""
+    from dptkit.evaluation.own_model import OwnModel
+    from dptkit.evaluation.scoring import score_picture
     from dptkit.predictor import load
 
-    predictor = load(model)
-    scores = []
+    protocol = check_scoring(scoring)
+    subject = OwnModel(load(model), protocol)
+    by_source: dict[str, list[float]] = {}
     for index in range(len(dataset)):
         sample = dataset[index]
-        predicted: Any = predictor.predict(sample.image)
-        inverse = sample.target.astype(np.float64)
-        if sample.quantity == "depth_m":
-            inverse = np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0)
-        counts = sample.valid & (inverse > 0)
-        truth, values = inverse[counts], predicted.values[counts].astype(np.float64)
-        scale, shift = np.linalg.lstsq(np.stack([values, np.ones_like(values)], 1), truth, rcond=None)[0]
-        aligned = np.maximum(scale * values + shift, 0.5 * truth.min())
-        scores.append(float(np.abs(truth / aligned - 1).mean()))
-    return Score(float(np.mean(scores)), len(scores))
+        scored = score_picture(subject.predict(sample.image), sample, protocol)
+        value = scored.scores[scoring.metric]
+        if value is not None:
+            by_source.setdefault(scored.source, []).append(value)
+    if not by_source:
+        raise DataError(f"{dataset.name}: no picture has a value for {scoring.metric}")
+    return Score(fmean(map(fmean, by_source.values())), sum(map(len, by_source.values())))
