@@ -87,7 +87,7 @@ def in_miniature(name: str, folder: Path) -> Ablation:
     for number, data in enumerate(DATA):
         tree = TREES[data](folder / data)
         roots += [f"train.sources.{number}.root={folder / data}", f"train.sources.{number}.options={{}}"]
-        roots += [f"train.sources.{number}.split={tree.split}", f"scoring.data.{data}.root={folder / data}"]
+        roots.append(f"train.sources.{number}.split={tree.split}")
     small = ["train.steps=1", "train.phases.0.batch_size=3", "train.log_every=1"]
     return read_ablation(CONFIGS[name], [*roots, *small], miniature=True)
 

@@ -33,6 +33,8 @@ scoring:
   data:
     held: {dataset: manifest, root: data, split: val}
 """
+LONG = 600
+"""Seconds after which a machine hangs; an idle one needs ten."""
 SMALL = ("train.steps=6", "train.phases.0.batch_size=2", "train.log_every=2", "train.checkpoint_every=1")
 
 
@@ -59,7 +61,7 @@ def arguments(out: str, *more: str) -> list[str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
 def test_killed_and_given_again(place: Path) -> None:
-    whole = dpt(*arguments("whole"), cwd=place)
+    whole = dpt(*arguments("whole"), cwd=place, timeout=LONG)
     assert whole.returncode == 0, whole.stderr
     table = whole.stdout[whole.stdout.index("Two readouts") :]
     assert table.splitlines()[0] == "Two readouts, in miniature: abs_rel, over 1 seed"
@@ -70,7 +72,7 @@ def test_killed_and_given_again(place: Path) -> None:
         env=environment(),
     )  # fmt: skip
     second = place / "killed" / "add" / "seed0" / "checkpoints" / "step_000000002.ckpt"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LONG
     while not second.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -80,7 +82,7 @@ def test_killed_and_given_again(place: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
     assert not (place / "killed" / "add" / "seed0" / "model.safetensors").exists()
 
-    again = dpt(*arguments("killed"), cwd=place)
+    again = dpt(*arguments("killed"), cwd=place, timeout=LONG)
     assert again.returncode == 0, again.stderr
     assert "[1/2] ignore, seed 0: trained before" in again.stdout
     assert "step 2/6" not in again.stdout, "the second run begins anew instead of going on"

@@ -27,14 +27,16 @@ def ablate(
     Each run has its own folder, DIR/VARIANT/seedN. Given again, the command keeps what is finished and goes on with the
     rest. DIR gets ablation.json and ablation.csv. In brackets: the paper's number. ±: half the 95% interval over seeds.
     """
-    from dptkit.cli.train import settle_process
-    from dptkit.cli.train_report import print_table
-    from dptkit.cli.train_screen import TrainScreen
     from dptkit.training.ablation_config import read_ablation
 
     wanted = read_ablation(config, overrides or [], miniature=miniature)
     folder = output or Path("runs") / f"ablation-{wanted.name}"
+    # What follows loads torch; mistakes in the file are said before.
+    from dptkit.cli.train import settle_process
+
     settle_process()
+    from dptkit.cli.train_report import print_table
+    from dptkit.cli.train_screen import TrainScreen
     from dptkit.training.ablation import run_ablation
     from dptkit.training.ablation_table import text_rows
     from dptkit.training.stopping import StopRequest, TrainingStopped
