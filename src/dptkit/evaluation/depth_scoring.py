@@ -140,7 +140,7 @@ def _in_domain(
     inverse = protocol.alignment.startswith("inverse")
     valid = _valid_truth(sample, protocol, size)[cut].copy()
     if protocol.mask_frame == "crop":
-        valid &= evaluation_mask(protocol.mask, (height, width))
+        valid &= _mask(protocol, (height, width), sample.name)
     if not valid.any():
         raise DataError(f"{sample.name}: no pixel of the truth counts")
     truth = sample.target[cut].astype(np.float64)
@@ -167,8 +167,15 @@ def _valid_truth(sample: Sample, protocol: DepthProtocol, size: tuple[int, int])
     elif protocol.alignment == "none":
         raise DataError(f"{sample.name}: the truth is known up to scale only, and {protocol.name} compares metres")
     if protocol.mask_frame == "whole" and protocol.mask != "none":
-        valid = valid & evaluation_mask(protocol.mask, size)
+        valid = valid & _mask(protocol, size, sample.name)
     return valid
+
+
+def _mask(protocol: DepthProtocol, size: tuple[int, int], name: str) -> Mask:
+    try:
+        return evaluation_mask(protocol.mask, size)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
 
 
 def _predicted(
