@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dptkit.evaluation.alignment import Fit
 
 from dptkit.data.sample import Sample
 from dptkit.errors import ConfigError, DataError
+from dptkit.evaluation.alignment import Fit
 from dptkit.evaluation.depth_scoring import compare_depth, score_depth
 from dptkit.evaluation.protocol import DepthProtocol
 from dptkit.evaluation.protocols import PROTOCOLS, find_protocol
@@ -33,8 +33,8 @@ def depth_map(values, quantity="depth_m"):
     return DepthMap(array, quantity, np.isfinite(array), Provenance("m", "0"))
 
 
-def scores(predicted, truth, protocol, quantity="depth_m", **truth_options):
-    return score_depth(depth_map(predicted, quantity), sample(truth, **truth_options), protocol).scores
+def scores(predicted, truth, protocol, predicted_quantity="depth_m", **truth_options):
+    return score_depth(depth_map(predicted, predicted_quantity), sample(truth, **truth_options), protocol).scores
 
 
 def test_least_squares_is_fitted_in_inverse_depth_and_not_in_depth():
@@ -171,8 +171,8 @@ def test_one_fit_for_a_video_does_not_forgive_a_scale_that_drifts():
     protocol = replace(FITTED, alignment_scope="video")
     fit = fit_group(zip(predicted, frames, strict=True), protocol)
     together = [score_picture(p, s, protocol, fit).scores["abs_rel"] for p, s in zip(predicted, frames, strict=True)]
-    # By hand: fit of (1, 1), (.5, .5), (2, 1), (1, .5): x mean 1.125, y mean .75, slope .1875 / 1.1875.
-    slope = 0.1875 / 1.1875
+    # By hand: fit of (1, 1), (.5, .5), (2, 1), (1, .5): x mean 1.125, y mean .75, slope .375 / 1.1875.
+    slope = 0.375 / 1.1875
     lines = [0.75 + slope * (x - 1.125) for x in (1, 0.5, 2, 1)]
     by_hand = [abs(1 / line - depth) / depth for line, depth in zip(lines, (1, 2, 1, 2), strict=True)]
     assert together == pytest.approx([sum(by_hand[:2]) / 2, sum(by_hand[2:]) / 2], rel=1e-6)
