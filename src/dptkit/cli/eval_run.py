@@ -16,7 +16,7 @@ from dptkit.cli.eval_screen import EvaluationScreen, print_table
 from dptkit.data.detect import detect_dataset
 from dptkit.data.fingerprint import dataset_fingerprint
 from dptkit.data.pairs import MissingFilesError
-from dptkit.data.registry import Option, open_dataset, splits_of
+from dptkit.data.registry import Option, find_dataset, open_dataset, open_ordinal_dataset, splits_of
 from dptkit.errors import ConfigError
 from dptkit.evaluation.changes import change_protocol
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
@@ -29,7 +29,7 @@ from dptkit.presets import find_preset
 from dptkit.weights.published import model_file
 
 if TYPE_CHECKING:
-    from dptkit.data.sample import Dataset
+    from dptkit.data.sample import Dataset, OrdinalDataset
 
 INTERRUPTED = 130
 
@@ -124,14 +124,16 @@ class EvaluationRun:
             typer.echo("dpt: pictures were skipped, so the result is not the protocol's (--allow-skipped)", err=True)
         return 1 if empty or (skipped and not self.allow_skipped) else 0
 
-    def _open(self) -> tuple[Dataset, Protocol, dict[str, Any]]:
+    def _open(self) -> tuple[Dataset | OrdinalDataset, Protocol, dict[str, Any]]:
         """The data set, the protocol with the split that is read, and what the result says of the data set."""
         name = self.dataset or detect_dataset(self.data)
         protocol = self.protocol
         given: dict[str, Option] = {**getattr(protocol, "dataset_options", {}), **self.data_options}
         split = self._split(name)
+        opened = open_ordinal_dataset if find_dataset(name).kind == "ordinal" else open_dataset
+        dataset: Dataset | OrdinalDataset
         try:
-            dataset = open_dataset(name, self.data, split, **given)
+            dataset = opened(name, self.data, split, **given)
         except MissingFilesError as error:
             if not self.allow_skipped:
                 raise
@@ -162,7 +164,12 @@ class EvaluationRun:
         raise ConfigError(f"{name} has no split {self.protocol.split!r}: name one of {', '.join(there)} with --split")
 
     def _score(
-        self, model: str, dataset: Dataset, protocol: Protocol, facts: dict[str, Any], screen: EvaluationScreen
+        self,
+        model: str,
+        dataset: Dataset | OrdinalDataset,
+        protocol: Protocol,
+        facts: dict[str, Any],
+        screen: EvaluationScreen,
     ) -> EvaluationResult:
         subject = open_subject(
             model,
@@ -189,7 +196,7 @@ class EvaluationRun:
             write_image_csv(path, result)
         return result
 
-    def _finish(self, results: list[EvaluationResult], dataset: Dataset) -> None:
+    def _finish(self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset) -> None:
         if self.outputs.report is not None:
             from dptkit.evaluation.report import write_report
 
