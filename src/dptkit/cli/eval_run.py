@@ -68,9 +68,10 @@ class Outputs:
             raise ConfigError(f"--json and --csv are both {printable(self.json)}")
         names: dict[str, str] = {}
         for model in models:
-            other = names.setdefault(file_name(model), model)
-            if names[file_name(model)] is not model:
-                raise ConfigError(f"--model: {other} and {model} would be written under one name")
+            if file_name(model) in names:
+                other = names[file_name(model)]
+                raise ConfigError(f"--model: {printable(other)} and {printable(model)} would be written under one name")
+            names[file_name(model)] = model
 
 
 def file_name(model: str) -> str:
@@ -128,6 +129,8 @@ class EvaluationRun:
         """The data set, the protocol with the split that is read, and what the result says of the data set."""
         name = self.dataset or detect_dataset(self.data)
         protocol = self.protocol
+        if name != "shards":  # of any data set; they say of which when they are open
+            self._check_dataset(name)
         given: dict[str, Option] = {**getattr(protocol, "dataset_options", {}), **self.data_options}
         split = self._split(name)
         opened = open_ordinal_dataset if find_dataset(name).kind == "ordinal" else open_dataset
@@ -138,11 +141,8 @@ class EvaluationRun:
             if not self.allow_skipped:
                 raise
             dataset = error.dataset
-        if protocol.datasets and not {name, dataset.name} & set(protocol.datasets):
-            raise ConfigError(
-                f"{protocol.name} is made for {' and '.join(protocol.datasets)}, not {dataset.name}; to use it all the "
-                f"same, under a name that says so: --set datasets={dataset.name}"
-            )
+        if name == "shards":
+            self._check_dataset(dataset.name)
         if split != protocol.split:
             # What is made for any data set has no split of its own.
             named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
@@ -152,6 +152,13 @@ class EvaluationRun:
         if given:
             facts["options"] = dict(given)
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
+
+    def _check_dataset(self, name: str) -> None:
+        if self.protocol.datasets and name not in self.protocol.datasets:
+            raise ConfigError(
+                f"{self.protocol.name} is made for {' and '.join(self.protocol.datasets)}, not {name}; to use it all "
+                f"the same, under a name that says so: --set datasets={name}"
+            )
 
     def _split(self, name: str) -> str:
         if self.split is not None or self.protocol.datasets:
