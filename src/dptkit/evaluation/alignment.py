@@ -1,0 +1,191 @@
+"""How a prediction is brought to the truth's scale: fits in closed form, in float64, for a picture or a whole video.
+
+Least squares: Ranftl et al. 2020 (MiDaS), section 5, in inverse depth; Marigold, in depth. Median and mean absolute
+deviation: MiDaS, section 5. Median scale: Zhou et al. 2017 (SfMLearner) and monodepth2's evaluation.
+
+A fit is called degenerate where the prediction had no part in the answer, or a part that contradicts it. Its answer is
+then still defined, so that a run can go on and the picture still counts:
+    no pixels            scale 1, shift 0
+    constant prediction  (or one pixel, or zero deviation) scale 0, shift = mean of the truth for least squares, its
+                         median for median and deviation: the constant that fits best
+    constant truth       the same; any prediction at all would score perfectly
+    zero median          of prediction or truth, for the median scale: scale 1, shift 0
+    negative scale       kept, for it is the fit that the papers define; but a prediction that is right only upside
+                         down does not know what is near
+"none" has nothing to fit and is never degenerate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.evaluation.protocol import Alignment
+
+Array = npt.NDArray[np.float64]
+Domain = Literal["depth", "inverse_depth"]
+
+DOMAINS: dict[Alignment, Domain] = {
+    "none": "depth",
+    "median_scale": "depth",
+    "depth_least_squares": "depth",
+    "inverse_least_squares": "inverse_depth",
+    "inverse_median_mad": "inverse_depth",
+}
+"""In which prediction and truth are given to a fit, and in which it is applied."""
+
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
+"""Values that differ by less than this share of the largest are the same up to the rounding of float64."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """aligned = scale * predicted + shift, in `domain`. degenerate: see the module's docstring."""
+
+    scale: float
+    shift: float
+    domain: Domain
+    degenerate: bool
+
+
+def fit_alignment(kind: Alignment, predicted: Array, truth: Array, *, weights: Array | None = None) -> Fit:
+    """The fit of one picture. predicted, truth: 1-D, valid pixels, both in `DOMAINS[kind]`.
+
+    weights: 1-D, 0 or more; pixels of weight 0 are as if they were not there, whatever their values. A weight of 2
+    is the same as a pixel that is there twice.
+    Raises ValueError for arrays that do not fit together, for values that are not finite and for negative weights.
+    """
+    domain = DOMAINS[kind]
+    if kind == "none":
+        return Fit(1.0, 0.0, domain, degenerate=False)
+    p, t, w = _pixels(predicted, truth, weights)
+    if kind in ("inverse_least_squares", "depth_least_squares"):
+        return _Moments().with_part(p, t, w).fit(domain)
+    return _median_fit(kind, p, t, w)
+
+
+def fit_video(kind: Alignment, parts: Iterable[tuple[Array, Array]]) -> Fit:
+    """One fit for a whole video, of parts (predicted, truth), as `fit_alignment` of all of them laid end to end.
+
+    Least squares is accumulated part by part and holds one part at a time; medians need all pixels at once.
+    """
+    if kind == "none":
+        return fit_alignment(kind, np.empty(0), np.empty(0))
+    if kind in ("inverse_least_squares", "depth_least_squares"):
+        moments = _Moments()
+        for predicted, truth in parts:
+            moments = moments.with_part(*_pixels(predicted, truth, None))
+        return moments.fit(DOMAINS[kind])
+    pixels = [_pixels(predicted, truth, None)[:2] for predicted, truth in parts]
+    p, t = (np.concatenate([np.empty(0), *(part[side] for part in pixels)]) for side in (0, 1))
+    return fit_alignment(kind, p, t)
+
+
+def apply_fit(fit: Fit, predicted: Array) -> Array:
+    """scale * predicted + shift, float64, of any shape. `predicted` must be in `fit.domain`, and so is what returns."""
+    return np.asarray(fit.scale * np.asarray(predicted, np.float64) + fit.shift)
+
+
+def _pixels(predicted: Array, truth: Array, weights: Array | None) -> tuple[Array, Array, Array]:
+    """As float64, without pixels of weight 0, checked."""
+    p, t = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
+    w = np.ones(p.shape) if weights is None else np.asarray(weights, np.float64)
+    if p.ndim != 1 or p.shape != t.shape or p.shape != w.shape:
+        raise ValueError(f"alignment needs 1-D arrays of one length, not {p.shape}, {t.shape} and {w.shape}")
+    if not (np.isfinite(w).all() and (w >= 0).all()):
+        raise ValueError("weights of an alignment must be finite and not negative")
+    if weights is not None:
+        p, t, w = p[w > 0], t[w > 0], w[w > 0]
+    if not np.isfinite(p).all():
+        raise ValueError("prediction is not finite at a valid pixel")
+    if not np.isfinite(t).all():
+        raise ValueError("truth is not finite at a valid pixel")
+    return p, t, w
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Weight, means, centred second moments and ranges of (prediction, truth): all that least squares needs.
+
+    Centred from the start, and joined by the formula of Chan, Golub and LeVeque (1979): sums of squares as they are
+    would lose half of the digits where the mean is large against the spread.
+    """
+
+    weight: float = 0.0
+    mean_p: float = 0.0
+    mean_t: float = 0.0
+    pp: float = 0.0
+    pt: float = 0.0
+    low: tuple[float, float] = (np.inf, np.inf)
+    high: tuple[float, float] = (-np.inf, -np.inf)
+
+    def with_part(self, p: Array, t: Array, w: Array) -> _Moments:
+        if not len(p):
+            return self
+        weight = float(w.sum())
+        mean_p, mean_t = _mean(p, w), _mean(t, w)
+        along_p, along_t = p - mean_p, t - mean_t
+        total = self.weight + weight
+        share = weight / total
+        step_p, step_t = mean_p - self.mean_p, mean_t - self.mean_t
+        with np.errstate(over="ignore", under="ignore"):  # the fit says so
+            pp, pt = float((w * along_p * along_p).sum()), float((w * along_p * along_t).sum())
+        return _Moments(
+            total,
+            self.mean_p + share * step_p,
+            self.mean_t + share * step_t,
+            self.pp + pp + self.weight * share * step_p * step_p,
+            self.pt + pt + self.weight * share * step_p * step_t,
+            (min(self.low[0], float(p.min())), min(self.low[1], float(t.min()))),
+            (max(self.high[0], float(p.max())), max(self.high[1], float(t.max()))),
+        )
+
+    def fit(self, domain: Domain) -> Fit:
+        if self.weight == 0:
+            return Fit(1.0, 0.0, domain, degenerate=True)
+        if not (np.isfinite(self.pp) and np.isfinite(self.pt)):
+            raise ValueError("values are too large for a least-squares fit in float64")
+        if self.pp == 0 or any(map(_constant, self.low, self.high)):
+            return Fit(0.0, self.mean_t, domain, degenerate=True)
+        scale = self.pt / self.pp
+        return Fit(scale, self.mean_t - scale * self.mean_p, domain, degenerate=scale <= 0)
+
+
+def _mean(values: Array, weights: Array) -> float:
+    """Weighted; the second pass takes off what rounding left in the first."""
+    total = weights.sum()
+    mean = (weights * values).sum() / total
+    return float(mean + (weights * (values - mean)).sum() / total)
+
+
+def _constant(low: float, high: float) -> bool:
+    return high - low <= _ROUNDING * max(abs(low), abs(high))
+
+
+def _median_fit(kind: Alignment, p: Array, t: Array, w: Array) -> Fit:
+    domain = DOMAINS[kind]
+    if not len(p):
+        return Fit(1.0, 0.0, domain, degenerate=True)
+    median_p, median_t = _median(p, w), _median(t, w)
+    if kind == "median_scale":
+        if median_p == 0 or median_t == 0:
+            return Fit(1.0, 0.0, domain, degenerate=True)
+        scale = median_t / median_p
+        return Fit(scale, 0.0, domain, degenerate=scale <= 0)
+    if any(_constant(float(side.min()), float(side.max())) for side in (p, t)):
+        return Fit(0.0, median_t, domain, degenerate=True)
+    scale = _mean(np.abs(t - median_t), w) / _mean(np.abs(p - median_p), w)
+    return Fit(scale, median_t - scale * median_p, domain, degenerate=False)
+
+
+def _median(values: Array, weights: Array) -> float:
+    """Weighted; for an even number of equal weights the mean of the middle two, as numpy's (torch's: the lower)."""
+    order = np.argsort(values, kind="stable")
+    ordered, reached = values[order], np.cumsum(weights[order])
+    half = reached[-1] / 2
+    below, above = np.searchsorted(reached, half, side="left"), np.searchsorted(reached, half, side="right")
+    return float(ordered[below] / 2 + ordered[min(above, len(ordered) - 1)] / 2)

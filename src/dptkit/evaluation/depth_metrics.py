@@ -1,0 +1,223 @@
+"""Errors of depth against true depth, over valid pixels: definitions, and how each is pooled over pictures.
+
+Every function takes predicted and true depth in metres, 1-D, float64, above 0, and returns NaN where there are no
+pixels. Shares are in [0, 1]; `DepthMetric.percent` says which are printed times 100. Depth that is known up to one
+scale (truth of unit "relative", after an alignment) can be given too, except where `needs_metres`: the other
+metrics see ratios only and do not change when both sides are multiplied by the same number.
+
+e is ln(predicted) - ln(true). Definitions: Eigen et al. 2014, as in cleinc/bts utils/eval_with_pngs.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import log, nan, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Sums = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class DepthMetric:
+    """One metric.
+
+    label: for tables. unit: "m", "" for ratios and shares. percent: a share in [0, 1] that papers print times 100.
+    needs_metres: no meaning where depth is known up to scale. source: where the definition is from.
+    sums: of (predicted, truth) -> number of pixels, and sums over pixels. Add those of several pictures and
+        `from_sums` gives the metric of all their pixels at once ("pooled"). from_sums: NaN for no pixels.
+    """
+
+    name: str
+    label: str
+    function: Callable[[Array, Array], float]
+    sums: Callable[[Array, Array], Sums]
+    from_sums: Callable[[Sums], float]
+    higher_is_better: bool
+    unit: str
+    percent: bool
+    needs_metres: bool
+    source: str
+
+
+def abs_rel(predicted_m: Array, truth_m: Array) -> float:
+    """mean |p - t| / t."""
+    return _mean(_abs_rel_sums(predicted_m, truth_m))
+
+
+def sq_rel(predicted_m: Array, truth_m: Array) -> float:
+    """mean (p - t)^2 / t, in metres."""
+    return _mean(_sq_rel_sums(predicted_m, truth_m))
+
+
+def rmse(predicted_m: Array, truth_m: Array) -> float:
+    """sqrt(mean (p - t)^2), in metres."""
+    return _root_mean(_square_sums(predicted_m, truth_m))
+
+
+def rmse_log(predicted_m: Array, truth_m: Array) -> float:
+    """sqrt(mean e^2)."""
+    return _root_mean(_log_square_sums(predicted_m, truth_m))
+
+
+def log10(predicted_m: Array, truth_m: Array) -> float:
+    """mean |log10 p - log10 t|."""
+    return _mean(_log10_sums(predicted_m, truth_m))
+
+
+def silog(predicted_m: Array, truth_m: Array) -> float:
+    """100 sqrt(mean e^2 - (mean e)^2): 100 times the standard deviation of e; the same for any scale of p.
+
+    Where e is the same everywhere up to rounding, what is left is below 1e-5.
+    """
+    return _silog(_log_sums(predicted_m, truth_m))
+
+
+def silog_half(predicted_m: Array, truth_m: Array) -> float:
+    """sqrt(mean e^2 - (mean e)^2 / 2). Called silog in Depth Anything V2's metric_depth/util/metric.py."""
+    return _silog_half(_log_sums(predicted_m, truth_m))
+
+
+def delta1(predicted_m: Array, truth_m: Array) -> float:
+    """Share of pixels with max(p/t, t/p) < 1.25."""
+    return _mean(_delta_sums(predicted_m, truth_m, power=1))
+
+
+def delta2(predicted_m: Array, truth_m: Array) -> float:
+    """Share of pixels with max(p/t, t/p) < 1.25^2."""
+    return _mean(_delta_sums(predicted_m, truth_m, power=2))
+
+
+def delta3(predicted_m: Array, truth_m: Array) -> float:
+    """Share of pixels with max(p/t, t/p) < 1.25^3."""
+    return _mean(_delta_sums(predicted_m, truth_m, power=3))
+
+
+def delta1_error(predicted_m: Array, truth_m: Array) -> float:
+    """1 - delta1, a share: "δ > 1.25" of DPT's table 1, where it is in percent. At 1.25 exactly a pixel is an error."""
+    return _complement(_delta_sums(predicted_m, truth_m, power=1))
+
+
+def delta2_error(predicted_m: Array, truth_m: Array) -> float:
+    """1 - delta2."""
+    return _complement(_delta_sums(predicted_m, truth_m, power=2))
+
+
+def delta3_error(predicted_m: Array, truth_m: Array) -> float:
+    """1 - delta3."""
+    return _complement(_delta_sums(predicted_m, truth_m, power=3))
+
+
+def _checked(predicted_m: Array, truth_m: Array) -> tuple[Array, Array]:
+    p, t = np.asarray(predicted_m, np.float64), np.asarray(truth_m, np.float64)
+    if p.ndim != 1 or p.shape != t.shape:
+        raise ValueError(f"depth metrics need 1-D arrays of one length, not {p.shape} and {t.shape}")
+    for name, values in (("predicted", p), ("true", t)):
+        if not (np.isfinite(values).all() and (values > 0).all()):
+            raise ValueError(f"{name} depth must be finite and above 0 at every valid pixel")
+    return p, t
+
+
+def _abs_rel_sums(predicted_m: Array, truth_m: Array) -> Sums:
+    p, t = _checked(predicted_m, truth_m)
+    return len(p), float((np.abs(p - t) / t).sum())
+
+
+def _sq_rel_sums(predicted_m: Array, truth_m: Array) -> Sums:
+    p, t = _checked(predicted_m, truth_m)
+    return len(p), float(((p - t) ** 2 / t).sum())
+
+
+def _square_sums(predicted_m: Array, truth_m: Array) -> Sums:
+    p, t = _checked(predicted_m, truth_m)
+    return len(p), float(((p - t) ** 2).sum())
+
+
+def _log_sums(predicted_m: Array, truth_m: Array) -> Sums:
+    p, t = _checked(predicted_m, truth_m)
+    e = np.log(p) - np.log(t)
+    return len(p), float(e.sum()), float((e**2).sum())
+
+
+def _log_square_sums(predicted_m: Array, truth_m: Array) -> Sums:
+    count, _, squares = _log_sums(predicted_m, truth_m)
+    return count, squares
+
+
+def _log10_sums(predicted_m: Array, truth_m: Array) -> Sums:
+    p, t = _checked(predicted_m, truth_m)
+    return len(p), float(np.abs(np.log(p) - np.log(t)).sum()) / log(10)
+
+
+def _delta_sums(predicted_m: Array, truth_m: Array, *, power: int) -> Sums:
+    p, t = _checked(predicted_m, truth_m)
+    return len(p), float((np.maximum(p / t, t / p) < 1.25**power).sum())
+
+
+def _mean(sums: Sums) -> float:
+    return sums[1] / sums[0] if sums[0] else nan
+
+
+def _root_mean(sums: Sums) -> float:
+    return sqrt(_mean(sums))
+
+
+def _complement(sums: Sums) -> float:
+    return 1 - _mean(sums)
+
+
+def _silog(sums: Sums) -> float:
+    mean, mean_square = _mean(sums), sums[2] / max(sums[0], 1)
+    return 100 * sqrt(max(mean_square - mean * mean, 0.0)) if sums[0] else nan
+
+
+def _silog_half(sums: Sums) -> float:
+    mean, mean_square = _mean(sums), sums[2] / max(sums[0], 1)
+    return sqrt(max(mean_square - mean * mean / 2, 0.0)) if sums[0] else nan
+
+
+_EIGEN = "Eigen et al. 2014; cleinc/bts utils/eval_with_pngs.py"
+_TABLE_1 = "Ranftl et al. 2020 (MiDaS), section 6; DPT, table 1"
+_HALF = "DepthAnything/Depth-Anything-V2 metric_depth/util/metric.py"
+
+
+def _ratio(
+    label: str,
+    function: Callable[[Array, Array], float],
+    sums: Callable[[Array, Array], Sums],
+    from_sums: Callable[[Sums], float] = _mean,
+    *,
+    higher_is_better: bool = False,
+    unit: str = "",
+    percent: bool = False,
+    source: str = _EIGEN,
+) -> DepthMetric:
+    name, needs_metres = function.__name__, unit == "m"
+    return DepthMetric(name, label, function, sums, from_sums, higher_is_better, unit, percent, needs_metres, source)
+
+
+_DELTA = {power: partial(_delta_sums, power=power) for power in (1, 2, 3)}
+
+DEPTH_METRICS: dict[str, DepthMetric] = {
+    metric.name: metric
+    for metric in (
+        _ratio("AbsRel", abs_rel, _abs_rel_sums),
+        _ratio("SqRel", sq_rel, _sq_rel_sums, unit="m"),
+        _ratio("RMSE", rmse, _square_sums, _root_mean, unit="m"),
+        _ratio("RMSElog", rmse_log, _log_square_sums, _root_mean),
+        _ratio("log10", log10, _log10_sums),
+        _ratio("SILog", silog, _log_sums, _silog),
+        _ratio("SILog½", silog_half, _log_sums, _silog_half, source=_HALF),
+        _ratio("δ1", delta1, _DELTA[1], higher_is_better=True),
+        _ratio("δ2", delta2, _DELTA[2], higher_is_better=True),
+        _ratio("δ3", delta3, _DELTA[3], higher_is_better=True),
+        _ratio("δ>1.25", delta1_error, _DELTA[1], _complement, percent=True, source=_TABLE_1),
+        _ratio("δ>1.25²", delta2_error, _DELTA[2], _complement, percent=True, source=_TABLE_1),
+        _ratio("δ>1.25³", delta3_error, _DELTA[3], _complement, percent=True, source=_TABLE_1),
+    )
+}
+"""By name, as in `DepthProtocol.metrics`."""
