@@ -16,21 +16,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from dptkit import DepthMap, load
 from dptkit.data.augment import to_inverse_depth
 from dptkit.data.registry import open_dataset
+from dptkit.evaluation.boundary import boundary_f1_tolerant
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Picture = npt.NDArray[np.uint8]
-BOUNDARY_RATIOS = (1.05, 1.1, 1.15, 1.2, 1.25)
-"""Depth of a pixel against its neighbour's from which there is a boundary (Depth Pro, arXiv 2410.02073)."""
-TOLERANCE = 0.004
-"""How far off a boundary may be, as a share of the diagonal: 3 pixels at 640x480."""
 
 
 class Score(NamedTuple):
@@ -52,35 +48,8 @@ def score(prediction: Array, truth: Array, valid: Mask) -> Score:
     return Score(
         float(np.abs(ratio - 1).mean()),
         float((np.maximum(ratio, 1 / ratio) < 1.25).mean()),
-        boundary_f1(whole, np.where(valid, truth, 1.0), valid),
+        boundary_f1_tolerant(whole, np.where(valid, truth, 1.0), valid),
     )
-
-
-def boundary_f1(prediction: Array, truth: Array, valid: Mask) -> float:
-    """Mean F1 over `BOUNDARY_RATIOS` of depth steps between neighbours, both valid, matched within `TOLERANCE`.
-
-    A thin, exact line of steps scores 1; a ramp in place of a step has no step that is large enough, or too many.
-    """
-    radius = max(1, round(TOLERANCE * float(np.hypot(*valid.shape))))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    scores = []
-    for ratio in BOUNDARY_RATIOS:
-        found, true = _boundaries(prediction, valid, ratio), _boundaries(truth, valid, ratio)
-        if not true.any():
-            continue
-        near_found, near_true = (cv2.dilate(lines.astype(np.uint8), kernel) > 0 for lines in (found, true))
-        precision = (found & near_true).sum() / max(1, found.sum())
-        recall = (true & near_found).sum() / true.sum()
-        scores.append(2 * precision * recall / max(1e-12, precision + recall))
-    return float(np.mean(scores)) if scores else float("nan")
-
-
-def _boundaries(inverse: Array, valid: Mask, ratio: float) -> Mask:
-    lines = np.zeros(valid.shape, np.bool_)
-    for here, there in (((slice(None), slice(1, None)), (slice(None), slice(-1))), ((slice(1, None),), (slice(-1),))):
-        step = np.maximum(inverse[here] / inverse[there], inverse[there] / inverse[here]) > ratio
-        lines[here] |= step & valid[here] & valid[there]
-    return lines
 
 
 def mean_over_sources(scores: Mapping[str, list[Score]], rng: np.random.Generator | None = None) -> Array:

@@ -38,11 +38,14 @@ class Predictor:
         *,
         background: tuple[int, int, int] = WHITE,
     ) -> None:
-        """`background`: the RGB colour that transparent pictures are composited on."""
+        """`background`: the RGB colour that transparent pictures are composited on.
+
+        `provenance` is what every result says about its origin, but for the network's input size.
+        """
         self.spec = spec
         self.backend = backend
         self.background = background
-        self._provenance = Provenance(
+        self.provenance = Provenance(
             spec.name, __version__, weights_sha256, engine=backend.engine, precision=backend.precision
         )
 
@@ -81,7 +84,7 @@ class Predictor:
                 yield results.pop()
 
     def _decode(self, raw: npt.NDArray[np.float32], size: tuple[int, ...], scores: bool) -> DepthMap | SegmentationMap:
-        provenance = replace(self._provenance, network_size=(raw.shape[1], raw.shape[2]))
+        provenance = replace(self.provenance, network_size=(raw.shape[1], raw.shape[2]))
         picture_size = (size[0], size[1])
         decoding = self.spec.decoding
         if isinstance(decoding, DepthDecoding):

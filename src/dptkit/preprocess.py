@@ -53,13 +53,15 @@ def _to_multiple(side: float, multiple: int, bound: int) -> int:
     return max(rounded, multiple)
 
 
-def preprocess(image: npt.NDArray[np.uint8], config: PreprocessConfig) -> npt.NDArray[np.float32]:
-    """uint8 RGB [H, W, 3] -> normalised float32 [3, h, w], contiguous.
+def preprocess(
+    image: npt.NDArray[np.uint8], config: PreprocessConfig, size: tuple[int, int] | None = None
+) -> npt.NDArray[np.float32]:
+    """uint8 RGB [H, W, 3] -> normalised float32 [3, h, w], contiguous. size: (h, w) where not what `config` says.
 
     Computed in float64 as the original does: the stem of DPT-Hybrid magnifies a rounding of the input a hundredfold.
     One channel at a time, since a 100-megapixel picture would take 2.4 GB at once.
     """
-    height, width = network_size(image.shape[0], image.shape[1], config)
+    height, width = size or network_size(image.shape[0], image.shape[1], config)
     interpolation = _INTERPOLATION[config.interpolation]
     if config.interpolation == "area" and height * width > image.shape[0] * image.shape[1]:
         interpolation = cv2.INTER_CUBIC  # area means nothing when enlarging

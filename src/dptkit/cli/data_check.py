@@ -12,7 +12,7 @@ from dptkit.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from dptkit.data.checking import CheckReport
     from dptkit.data.registry import Option
-    from dptkit.data.sample import Dataset
+    from dptkit.data.sample import Dataset, OrdinalDataset
 
 DatasetName = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Which data set it is. Default: told by its files.")
@@ -69,12 +69,14 @@ def parse_reader_options(texts: list[str]) -> dict[str, Option]:
     return options
 
 
-def open_leniently(name: str, folder: Path, split: str, options: dict[str, Option]) -> Dataset:
+def open_leniently(name: str, folder: Path, split: str, options: dict[str, Option]) -> Dataset | OrdinalDataset:
     """The data set, also where files of it are missing: those samples fail when read. Raises DataError."""
     from dptkit.data.pairs import MissingFilesError
-    from dptkit.data.registry import open_dataset
+    from dptkit.data.registry import find_dataset, open_dataset, open_ordinal_dataset
 
     try:
+        if find_dataset(name).kind == "ordinal":
+            return open_ordinal_dataset(name, folder, split, **options)
         return open_dataset(name, folder, split, **options)
     except MissingFilesError as error:
         return error.dataset
@@ -101,7 +103,7 @@ def _check_one(folder: Path, name: str, split: str, options: dict[str, Option], 
     return not report.broken
 
 
-def _write_sheet(path: Path, dataset: Dataset) -> None:
+def _write_sheet(path: Path, dataset: Dataset | OrdinalDataset) -> None:
     import io
 
     from PIL import Image
@@ -138,7 +140,11 @@ def _print(folder: Path, report: CheckReport) -> None:
     typer.echo(f"{title}: {report.samples} samples, {len(report.broken)} broken")
     typer.echo(f"  sizes    {_counts(report.sizes)}")
     typer.echo(f"  sources  {_counts(report.sources)}; groups: {report.groups}")
-    typer.echo(f"  valid    {report.valid_mean:.1%} of the pixels on average, {report.valid_least:.1%} at least")
+    if report.pairs:
+        pairs = ", ".join(f"{key} is nearer in {count}" for key, count in report.pairs.items() if count)
+        typer.echo(f"  pairs    {sum(report.pairs.values())}: {pairs}")
+    else:
+        typer.echo(f"  valid    {report.valid_mean:.1%} of the pixels on average, {report.valid_least:.1%} at least")
     for values in report.values:
         typer.echo(
             f"  {values.quantity} [{values.unit}], {values.samples} samples: {values.least:.4g} to "

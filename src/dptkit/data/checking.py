@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from dptkit.data.sample import IGNORED, Dataset, Sample
+from dptkit.data.sample import IGNORED, Dataset, OrdinalDataset, OrdinalSample, Sample
 from dptkit.errors import DataError
 
 _VALUES = 2_000_000  # values kept in all for the percentiles
 _PERCENTILES = (0, 1, 50, 99, 100)
+_NEARER = {1: "A", -1: "B", 0: "neither"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class CheckReport:
 
     broken: messages that name files, one for each sample that cannot be read. wholly_invalid: names of samples
     without a valid pixel. sizes: "640x480" -> samples. valid_mean, valid_least: share of valid pixels, over samples;
-    NaN where none could be read. class_shares: class id (or name) -> share of the labelled pixels.
+    NaN where none could be read. class_shares: class id (or name) -> share of the labelled pixels. pairs: of points,
+    by which is nearer: "A", "B" or "neither"; empty for other data sets, as all about pixels is for these.
     """
 
     dataset: str
@@ -51,9 +53,12 @@ class CheckReport:
     wholly_invalid: tuple[str, ...]
     values: tuple[ValueSummary, ...]
     class_shares: dict[str, float]
+    pairs: dict[str, int] = field(default_factory=dict)
 
 
-def check_dataset(dataset: Dataset, split: str, on_sample: Callable[[], None] | None = None) -> CheckReport:
+def check_dataset(
+    dataset: Dataset | OrdinalDataset, split: str, on_sample: Callable[[], None] | None = None
+) -> CheckReport:
     """Read every sample once. A broken one is noted and the rest goes on."""
     tally = _Tally(max(16, _VALUES // max(1, len(dataset))))
     for index in range(len(dataset)):
@@ -79,12 +84,16 @@ class _Tally:
         self.empty: list[str] = []
         self.values: dict[tuple[str, str], list[Any]] = {}
         self.classes = np.zeros(IGNORED + 1, np.int64)
+        self.pairs: Counter[str] = Counter()
 
-    def add(self, sample: Sample) -> None:
-        height, width = sample.valid.shape
+    def add(self, sample: Sample | OrdinalSample) -> None:
+        height, width = sample.image.shape[:2]
         self.sizes[f"{width}x{height}"] += 1
         self.sources[sample.source] += 1
         self.groups.add((sample.source, sample.group))
+        if isinstance(sample, OrdinalSample):
+            self.pairs.update(_NEARER[int(value)] for value in sample.nearer)
+            return
         self.shares.append(float(sample.valid.mean()))
         values = sample.target[sample.valid]
         if values.size == 0:
@@ -96,7 +105,7 @@ class _Tally:
         ends = [values.min(), values.max()] if values.size else []
         self.values.setdefault((sample.quantity, sample.unit), []).append((kept, ends))
 
-    def report(self, dataset: Dataset, split: str) -> CheckReport:
+    def report(self, dataset: Dataset | OrdinalDataset, split: str) -> CheckReport:
         names: tuple[str, ...] = getattr(dataset, "class_names", ())
         labelled = int(self.classes.sum())
         return CheckReport(
@@ -116,6 +125,7 @@ class _Tally:
                 for k in range(IGNORED)
                 if self.classes[k] or (labelled and k < len(names))
             },
+            pairs={key: self.pairs[key] for key in _NEARER.values()} if self.pairs else {},
         )
 
 

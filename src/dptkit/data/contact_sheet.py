@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dptkit.data.sample import Dataset, Sample
+from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
 from dptkit.errors import DataError
 from dptkit.image_io.colour import colour_table
 
@@ -19,13 +19,15 @@ _SIDE = 160  # pixels, of the square that a picture or its target fits into
 _CAPTION = 14
 _COLUMNS = 4
 _INVALID = (128, 128, 128)
+_NEAR, _FAR, _EQUAL = (255, 220, 0), (60, 90, 255), (200, 200, 200)
 
 
-def draw_contact_sheet(dataset: Dataset, count: int = 24) -> Image:
+def draw_contact_sheet(dataset: Dataset | OrdinalDataset, count: int = 24) -> Image:
     """uint8 RGB: up to `count` samples, evenly spread, four to a row; names below.
 
     Inverse depth and depth: inferno, bright is near, over the picture's own 1st to 99th percentile of inverse depth.
-    Labels: one colour a class. Grey: invalid. A broken sample is a red tile.
+    Labels: one colour a class. Grey: invalid. Pairs of points: joined, the nearer one yellow, the farther one blue.
+    A broken sample is a red tile.
     """
     if len(dataset) == 0:
         raise DataError(f"{dataset.name}: no samples to show")
@@ -49,6 +51,18 @@ def colour_target(sample: Sample) -> Image:
     return colour_inverse_depth(values, sample.valid)
 
 
+def draw_pairs(sample: OrdinalSample) -> Image:
+    """The picture as small as in a contact sheet, with its pairs of points."""
+    canvas = np.ascontiguousarray(_fitted(sample.image, nearest=False))
+    scale = np.array(canvas.shape[:2]) / sample.image.shape[:2]
+    for pair, nearer in zip(sample.points, sample.nearer, strict=True):
+        first, second = (tuple(int(at) for at in (place * scale)[::-1]) for place in pair)
+        cv2.line(canvas, first, second, _EQUAL, 1, cv2.LINE_AA)
+        cv2.circle(canvas, first, 3, {1: _NEAR, -1: _FAR}.get(int(nearer), _EQUAL), -1, cv2.LINE_AA)
+        cv2.circle(canvas, second, 3, {1: _FAR, -1: _NEAR}.get(int(nearer), _EQUAL), -1, cv2.LINE_AA)
+    return canvas
+
+
 def colour_inverse_depth(
     values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], bounds: tuple[float, float] | None = None
 ) -> Image:
@@ -67,7 +81,7 @@ def spread(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_]) -> tuple[floa
     return float(low), float(high)
 
 
-def _tile(dataset: Dataset, index: int) -> Image:
+def _tile(dataset: Dataset | OrdinalDataset, index: int) -> Image:
     canvas = np.zeros((_SIDE + _CAPTION, 2 * _SIDE, 3), np.uint8)
     try:
         sample = dataset[index]
@@ -75,7 +89,8 @@ def _tile(dataset: Dataset, index: int) -> Image:
         canvas[:] = (160, 0, 0)
         _write(canvas, f"{index}: broken")
         return canvas
-    for place, picture, nearest in ((0, sample.image, False), (1, colour_target(sample), True)):
+    truth = draw_pairs(sample) if isinstance(sample, OrdinalSample) else colour_target(sample)
+    for place, picture, nearest in ((0, sample.image, False), (1, truth, True)):
         small = _fitted(picture, nearest)
         top, left = (_SIDE - small.shape[0]) // 2, place * _SIDE + (_SIDE - small.shape[1]) // 2
         canvas[top : top + small.shape[0], left : left + small.shape[1]] = small

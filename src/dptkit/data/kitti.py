@@ -90,12 +90,24 @@ def decode_kitti(paths: Sequence[Path]) -> Target:
     return depth_target(scaled(read_codes(paths[0]), 1 / 256))
 
 
-def kb_crop(sample: Sample) -> Sample:
-    """The bottom centre 352x1216 of a sample, as the KITTI benchmark and BTS crop. Raises ValueError if smaller."""
-    height, width = sample.image.shape[:2]
+def kitti_benchmark_window(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the bottom centre 352x1216 of a picture, as the KITTI benchmark and BTS crop.
+
+    size: (height, width). Raises ValueError if it is smaller.
+    """
+    height, width = size
     if height < KB_SIZE[0] or width < KB_SIZE[1]:
-        raise ValueError(f"{sample.name}: {width}x{height} pixels are less than {KB_SIZE[1]}x{KB_SIZE[0]}")
-    return crop(sample, height - KB_SIZE[0], (width - KB_SIZE[1]) // 2, KB_SIZE)
+        raise ValueError(f"{width}x{height} pixels are less than {KB_SIZE[1]}x{KB_SIZE[0]}")
+    return height - KB_SIZE[0], (width - KB_SIZE[1]) // 2, *KB_SIZE
+
+
+def kb_crop(sample: Sample) -> Sample:
+    """The `kitti_benchmark_window` of a sample. Raises ValueError naming a sample that is smaller."""
+    try:
+        top, left, height, width = kitti_benchmark_window(sample.image.shape[:2])
+    except ValueError as error:
+        raise ValueError(f"{sample.name}: {error}") from None
+    return crop(sample, top, left, (height, width))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.data.reading import read_rgb
-from dptkit.data.sample import IGNORED, Sample, TargetQuantity, TargetUnit
+from dptkit.data.sample import IGNORED, Dataset, OrdinalDataset, Sample, TargetQuantity, TargetUnit
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
@@ -39,7 +39,10 @@ Decode = Callable[[Sequence[Path]], Target]
 
 
 class Pair(NamedTuple):
-    """One picture and its ground truth. Paths are relative to the data set's folder; `source` "" is the set's name."""
+    """One picture and its ground truth. Paths are relative to the data set's folder; `source` "" is the set's name.
+
+    upright: turn the picture by its EXIF orientation; False where the ground truth is of the picture as stored.
+    """
 
     image: str
     targets: tuple[str, ...]
@@ -48,12 +51,13 @@ class Pair(NamedTuple):
     decode: Decode
     intrinsics: Intrinsics | None = None
     source: str = ""
+    upright: bool = True
 
 
 class MissingFilesError(DataError):
-    """Some pairs of a data set lack a file; `dataset` has them all the same, and fails on those when indexed."""
+    """Some samples of a data set lack a file; `dataset` has them all the same, and fails on those when indexed."""
 
-    def __init__(self, message: str, dataset: PairedFiles) -> None:
+    def __init__(self, message: str, dataset: Dataset | OrdinalDataset) -> None:
         super().__init__(message)
         self.dataset = dataset
 
@@ -75,7 +79,7 @@ class PairedFiles:
 
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[index]
-        image = read_rgb(self.root / pair.image)
+        image = read_rgb(self.root / pair.image, upright=pair.upright)
         target = pair.decode([self.root / path for path in pair.targets])
         if target.values.shape != image.shape[:2]:
             height, width = image.shape[:2]
@@ -104,27 +108,13 @@ class PairedFiles:
 
     def missing_files(self) -> list[str]:
         """Files of pairs that do not exist, relative to the folder. Lists each folder once; opens nothing."""
-        wanted: defaultdict[str, list[str]] = defaultdict(list)
-        for pair in self.pairs:
-            for path in (pair.image, *pair.targets):
-                wanted[os.path.dirname(path)].append(path)  # noqa: PTH120 (a million strings)
-        missing = []
-        for folder, paths in wanted.items():
-            present = set(names_in(self.root / folder))
-            missing += [path for path in paths if os.path.basename(path) not in present]  # noqa: PTH119
-        return missing
+        return absent_files(self.root, (path for pair in self.pairs for path in (pair.image, *pair.targets)))
 
     def require(self, split: str) -> PairedFiles:
         """Itself, if it has pairs and all their files are there. Raises DataError, MissingFilesError."""
         if not self.pairs:
             raise DataError(f"{self.name}: no pairs for split {split!r} in {printable(self.root)}")
-        missing = self.missing_files()
-        if missing:
-            named = ", ".join(printable(path) for path in missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
-            raise MissingFilesError(
-                f"{self.name}: {len(missing)} files of split {split!r} are missing in {printable(self.root)}: {named}",
-                self,
-            )
+        require_present(self, self.root, split, self.missing_files())
         return self
 
     def with_name(self, name: str) -> PairedFiles:
@@ -155,6 +145,28 @@ def files_below(folder: Path, suffixes: Sequence[str]) -> Iterator[str]:
             yield name
         elif (folder / name).is_dir():
             yield from (f"{name}/{path}" for path in files_below(folder / name, suffixes))
+
+
+def absent_files(root: Path, paths: Iterable[str]) -> list[str]:
+    """Those of `paths`, relative to `root`, that do not exist. Lists each folder once; opens nothing."""
+    wanted: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        wanted[os.path.dirname(path)].append(path)  # noqa: PTH120 (a million strings)
+    missing = []
+    for folder, inside in wanted.items():
+        present = set(names_in(root / folder))
+        missing += [path for path in inside if os.path.basename(path) not in present]  # noqa: PTH119
+    return missing
+
+
+def require_present(dataset: Dataset | OrdinalDataset, root: Path, split: str, missing: Sequence[str]) -> None:
+    """Raises MissingFilesError with some of the `missing` files by name, if there are any."""
+    if missing:
+        named = ", ".join(printable(path) for path in missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+        raise MissingFilesError(
+            f"{dataset.name}: {len(missing)} files of split {split!r} are missing in {printable(root)}: {named}",
+            dataset,
+        )
 
 
 def require_folder(dataset: str, root: Path, *below: str) -> None:

@@ -21,10 +21,10 @@ from dptkit.image_io.opening import decode, open_file
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """A picture as uint8 RGB [H, W, 3], turned upright by its EXIF orientation."""
+def read_rgb(path: Path, *, upright: bool = True) -> npt.NDArray[np.uint8]:
+    """A picture as uint8 RGB [H, W, 3], turned upright by its EXIF orientation, or as stored."""
     try:
-        return read_image(path)
+        return read_image(path if upright else np.array(_picture(path).convert("RGB")))
     except ImageReadError as error:
         raise DataError(str(error)) from error
 

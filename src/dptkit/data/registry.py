@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from dptkit.data.ade20k import open_ade20k
 from dptkit.data.apolloscape import open_apolloscape
 from dptkit.data.blendedmvs import open_blendedmvs
 from dptkit.data.camvid import open_camvid
+from dptkit.data.da2k import open_da2k
 from dptkit.data.diml import open_diml
+from dptkit.data.diw import open_diw
+from dptkit.data.eth3d import open_eth3d
 from dptkit.data.folder import label_splits, manifest_splits, open_labels, open_manifest, open_pairs
 from dptkit.data.irs import open_irs
 from dptkit.data.kitti import open_kitti, open_kitti_bts
@@ -22,9 +25,11 @@ from dptkit.data.nyu import LABELLED, open_nyu, open_nyu_bts
 from dptkit.data.own_folder import SPLITS, open_folder
 from dptkit.data.pascal_context import open_pascal_context
 from dptkit.data.rendered import open_rendered
-from dptkit.data.sample import Dataset
+from dptkit.data.sample import Dataset, OrdinalDataset
 from dptkit.data.shards import INDEX, open_shards, read_index
+from dptkit.data.sintel import open_sintel
 from dptkit.data.tartanair import open_tartanair
+from dptkit.data.tum import open_tum
 from dptkit.data.unlabelled import open_pictures
 from dptkit.data.web_stereo import open_hrwsi, open_redweb, open_wsvd
 from dptkit.errors import DataError
@@ -37,16 +42,18 @@ Option = str | int | float | bool | None | Sequence[str]
 class DatasetEntry:
     """A data set by name. open: (root, split, options by keyword). marks: files and folders that give it away.
 
-    splits: those it has; of your own folders they are found by `splits_of`.
+    splits: those it has; of your own folders they are found by `splits_of`. kind: what its samples are, `Sample` or
+    `OrdinalSample`, which only `open_ordinal_dataset` opens.
     """
 
     name: str
     description: str
     licence: str
     url: str
-    open: Callable[..., Dataset]
+    open: Callable[..., Dataset | OrdinalDataset]
     splits: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    kind: Literal["dense", "ordinal"] = "dense"
 
 
 _ENTRIES = (
@@ -124,6 +131,29 @@ _ENTRIES = (
         "apolloscape", "driving, disparity", "ApolloScape's, research", "http://apolloscape.auto/stereo.html",
         open_apolloscape, ("train",), ("stereo_train_001",),
     ),
+    DatasetEntry(
+        "diw", "web pictures, which of two points is nearer", "none stated; research",
+        "https://www-personal.umich.edu/~wfchen/depth-in-the-wild", open_diw, ("train", "val", "test"),
+        ("DIW_test.csv",), "ordinal",
+    ),
+    DatasetEntry(
+        "da-2k", "sharp varied pictures, which of two points is nearer", "Apache-2.0",
+        "https://huggingface.co/datasets/depth-anything/DA-2K", open_da2k, ("test",),
+        ("annotations.json", "images/transparent_reflective"), "ordinal",
+    ),
+    DatasetEntry(
+        "eth3d", "laser-scanned scenes, 24 megapixels, metres", "CC BY-NC-SA 4.0", "https://www.eth3d.net/datasets",
+        open_eth3d, ("train",), ("courtyard/ground_truth_depth",),
+    ),
+    DatasetEntry(
+        "sintel", "animated film, exact depth", "none stated; the film: CC BY 3.0",
+        "http://sintel.is.tue.mpg.de/depth", open_sintel, ("train",), ("training/depth",),
+    ),
+    DatasetEntry(
+        "tum", "indoor, Kinect, metres: people who move", "CC BY 4.0",
+        "https://cvg.cit.tum.de/data/datasets/rgbd-dataset", open_tum, ("dynamic", "all"),
+        ("rgbd_dataset_freiburg3_walking_xyz",),
+    ),
 )  # fmt: skip
 
 DATASETS: dict[str, DatasetEntry] = {entry.name: entry for entry in _ENTRIES}
@@ -143,11 +173,28 @@ def find_dataset(name: str) -> DatasetEntry:
 def open_dataset(name: str, root: str | Path, split: str, **options: Option) -> Dataset:
     """Open a data set by name. options: those of its own `open_` function, checked for name and type.
 
-    Raises DataError for an unknown name, option or split, and for a folder that is not laid out as it must be.
+    Raises DataError for an unknown name, option or split, for a folder that is not laid out as it must be, and for a
+    data set of pairs of points.
     """
+    entry = find_dataset(name)
+    if entry.kind == "ordinal":
+        raise DataError(f"{name} says only which of two points is nearer: it is for evaluation, not for training")
+    return cast(Dataset, _open(entry, Path(root), split, options))
+
+
+def open_ordinal_dataset(name: str, root: str | Path, split: str, **options: Option) -> OrdinalDataset:
+    """As `open_dataset`, for data sets of pairs of points. Raises DataError, also for any other data set."""
+    entry = find_dataset(name)
+    if entry.kind != "ordinal":
+        ordinal = ", ".join(key for key, value in DATASETS.items() if value.kind == "ordinal")
+        raise DataError(f"{name} does not say which of two points is nearer; those that do are {ordinal}")
+    return cast(OrdinalDataset, _open(entry, Path(root), split, options))
+
+
+def _open(entry: DatasetEntry, root: Path, split: str, options: dict[str, Option]) -> Dataset | OrdinalDataset:
     from pydantic import ValidationError, validate_call
 
-    entry = find_dataset(name)
+    name = entry.name
     known = [key for key in signature(entry.open).parameters if key not in ("root", "split")]
     for key in options:
         if key not in known:
@@ -155,7 +202,7 @@ def open_dataset(name: str, root: str | Path, split: str, **options: Option) -> 
             hint = f": did you mean {near[0]}?" if near else f"; it has {', '.join(known) or 'none'}"
             raise DataError(f"{name}: no option {key!r}{hint}")
     try:
-        dataset: Dataset = validate_call(entry.open)(Path(root), split, **options)
+        dataset: Dataset | OrdinalDataset = validate_call(entry.open)(root, split, **options)
     except ValidationError as error:
         first = error.errors()[0]
         raise DataError(f"{name}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None

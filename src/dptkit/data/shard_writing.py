@@ -93,7 +93,7 @@ def _add_sample(tar: tarfile.TarFile, dataset: Dataset, number: int) -> None:
 
 
 def _picture(dataset: Dataset, number: int, image: Any) -> tuple[str, bytes]:
-    if isinstance(dataset, PairedFiles):
+    if isinstance(dataset, PairedFiles) and dataset.pairs[number].upright:  # shards are read upright
         path = dataset.image_path(number)
         ending = _KEPT_AS_THEY_ARE.get(path.suffix.lower())
         if ending is not None:

@@ -90,20 +90,20 @@ def apply_fit(fit: Fit, predicted: Array) -> Array:
     return np.asarray(fit.scale * np.asarray(predicted, np.float64) + fit.shift)
 
 
-def _pixels(predicted: Array, truth: Array, weights: Array | None) -> tuple[Array, Array, Array]:
-    """As float64, without pixels of weight 0, checked."""
+def _pixels(predicted: Array, truth: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+    """As float64, without pixels of weight 0, checked. No weights: 1 each."""
     p, t = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
-    w = np.ones(p.shape) if weights is None else np.asarray(weights, np.float64)
-    if p.ndim != 1 or p.shape != t.shape or p.shape != w.shape:
-        raise ValueError(f"alignment needs 1-D arrays of one length, not {p.shape}, {t.shape} and {w.shape}")
-    if not (np.isfinite(w).all() and (w >= 0).all()):
-        raise ValueError("weights of an alignment must be finite and not negative")
-    if weights is not None:
+    w = None if weights is None else np.asarray(weights, np.float64)
+    if p.ndim != 1 or p.shape != t.shape or (w is not None and p.shape != w.shape):
+        shapes = [side.shape for side in (p, t, *(() if w is None else (w,)))]
+        raise ValueError(f"alignment needs 1-D arrays of one length, not {', '.join(map(str, shapes))}")
+    if w is not None:
+        if not (np.isfinite(w).all() and (w >= 0).all()):
+            raise ValueError("weights of an alignment must be finite and not negative")
         p, t, w = p[w > 0], t[w > 0], w[w > 0]
-    if not np.isfinite(p).all():
-        raise ValueError("prediction is not finite at a valid pixel")
-    if not np.isfinite(t).all():
-        raise ValueError("truth is not finite at a valid pixel")
+    for name, side in (("prediction", p), ("truth", t)):
+        if len(side) and not (side.min() > -np.inf and side.max() < np.inf):  # NaN is neither
+            raise ValueError(f"{name} is not finite at a valid pixel")
     return p, t, w
 
 
@@ -123,17 +123,18 @@ class _Moments:
     low: tuple[float, float] = (np.inf, np.inf)
     high: tuple[float, float] = (-np.inf, -np.inf)
 
-    def with_part(self, p: Array, t: Array, w: Array) -> _Moments:
+    def with_part(self, p: Array, t: Array, w: Array | None) -> _Moments:
         if not len(p):
             return self
-        weight = float(w.sum())
+        weight = float(len(p) if w is None else w.sum())
         mean_p, mean_t = _mean(p, w), _mean(t, w)
         along_p, along_t = p - mean_p, t - mean_t
         total = self.weight + weight
         share = weight / total
         step_p, step_t = mean_p - self.mean_p, mean_t - self.mean_t
         with np.errstate(over="ignore", under="ignore"):  # the fit says so
-            pp, pt = float((w * along_p * along_p).sum()), float((w * along_p * along_t).sum())
+            weighted = along_p if w is None else w * along_p
+            pp, pt = float(weighted @ along_p), float(weighted @ along_t)
         return _Moments(
             total,
             self.mean_p + share * step_p,
@@ -155,8 +156,11 @@ class _Moments:
         return Fit(scale, self.mean_t - scale * self.mean_p, domain, degenerate=scale <= 0)
 
 
-def _mean(values: Array, weights: Array) -> float:
+def _mean(values: Array, weights: Array | None) -> float:
     """Weighted; the second pass takes off what rounding left in the first."""
+    if weights is None:
+        mean = values.mean()
+        return float(mean + (values - mean).mean())
     total = weights.sum()
     mean = (weights * values).sum() / total
     return float(mean + (weights * (values - mean)).sum() / total)
@@ -166,7 +170,7 @@ def _constant(low: float, high: float) -> bool:
     return high - low <= _ROUNDING * max(abs(low), abs(high))
 
 
-def _median_fit(kind: Alignment, p: Array, t: Array, w: Array) -> Fit:
+def _median_fit(kind: Alignment, p: Array, t: Array, w: Array | None) -> Fit:
     domain = DOMAINS[kind]
     if not len(p):
         return Fit(1.0, 0.0, domain, degenerate=True)
@@ -182,8 +186,10 @@ def _median_fit(kind: Alignment, p: Array, t: Array, w: Array) -> Fit:
     return Fit(scale, median_t - scale * median_p, domain, degenerate=False)
 
 
-def _median(values: Array, weights: Array) -> float:
+def _median(values: Array, weights: Array | None) -> float:
     """Weighted; for an even number of equal weights the mean of the middle two, as numpy's (torch's: the lower)."""
+    if weights is None:
+        return float(np.median(values))
     order = np.argsort(values, kind="stable")
     ordered, reached = values[order], np.cumsum(weights[order])
     half = reached[-1] / 2

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from math import log, nan, sqrt
+from functools import cached_property, partial
+from math import inf, log, nan, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +28,14 @@ class DepthMetric:
 
     label: for tables. unit: "m", "" for ratios and shares. percent: a share in [0, 1] that papers print times 100.
     needs_metres: no meaning where depth is known up to scale. source: where the definition is from.
-    sums: of (predicted, truth) -> number of pixels, and sums over pixels. Add those of several pictures and
+    pixel_sums: of `Pixels` -> number of pixels, and sums over pixels. Add those of several pictures and
         `from_sums` gives the metric of all their pixels at once ("pooled"). from_sums: NaN for no pixels.
     """
 
     name: str
     label: str
     function: Callable[[Array, Array], float]
-    sums: Callable[[Array, Array], Sums]
+    pixel_sums: Callable[[Pixels], Sums]
     from_sums: Callable[[Sums], float]
     higher_is_better: bool
     unit: str
@@ -43,30 +43,34 @@ class DepthMetric:
     needs_metres: bool
     source: str
 
+    def sums(self, predicted_m: Array, truth_m: Array) -> Sums:
+        """`pixel_sums` of two arrays."""
+        return self.pixel_sums(Pixels(predicted_m, truth_m))
+
 
 def abs_rel(predicted_m: Array, truth_m: Array) -> float:
     """mean |p - t| / t."""
-    return _mean(_abs_rel_sums(predicted_m, truth_m))
+    return _mean(_abs_rel_sums(Pixels(predicted_m, truth_m)))
 
 
 def sq_rel(predicted_m: Array, truth_m: Array) -> float:
     """mean (p - t)^2 / t, in metres."""
-    return _mean(_sq_rel_sums(predicted_m, truth_m))
+    return _mean(_sq_rel_sums(Pixels(predicted_m, truth_m)))
 
 
 def rmse(predicted_m: Array, truth_m: Array) -> float:
     """sqrt(mean (p - t)^2), in metres."""
-    return _root_mean(_square_sums(predicted_m, truth_m))
+    return _root_mean(_square_sums(Pixels(predicted_m, truth_m)))
 
 
 def rmse_log(predicted_m: Array, truth_m: Array) -> float:
     """sqrt(mean e^2)."""
-    return _root_mean(_log_square_sums(predicted_m, truth_m))
+    return _root_mean(_log_square_sums(Pixels(predicted_m, truth_m)))
 
 
 def log10(predicted_m: Array, truth_m: Array) -> float:
     """mean |log10 p - log10 t|."""
-    return _mean(_log10_sums(predicted_m, truth_m))
+    return _mean(_log10_sums(Pixels(predicted_m, truth_m)))
 
 
 def silog(predicted_m: Array, truth_m: Array) -> float:
@@ -74,88 +78,100 @@ def silog(predicted_m: Array, truth_m: Array) -> float:
 
     Where e is the same everywhere up to rounding, what is left is below 1e-5.
     """
-    return _silog(_log_sums(predicted_m, truth_m))
+    return _silog(_log_sums(Pixels(predicted_m, truth_m)))
 
 
 def silog_half(predicted_m: Array, truth_m: Array) -> float:
     """sqrt(mean e^2 - (mean e)^2 / 2). Called silog in Depth Anything V2's metric_depth/util/metric.py."""
-    return _silog_half(_log_sums(predicted_m, truth_m))
+    return _silog_half(_log_sums(Pixels(predicted_m, truth_m)))
 
 
 def delta1(predicted_m: Array, truth_m: Array) -> float:
     """Share of pixels with max(p/t, t/p) < 1.25."""
-    return _mean(_delta_sums(predicted_m, truth_m, power=1))
+    return _mean(_delta_sums(Pixels(predicted_m, truth_m), power=1))
 
 
 def delta2(predicted_m: Array, truth_m: Array) -> float:
     """Share of pixels with max(p/t, t/p) < 1.25^2."""
-    return _mean(_delta_sums(predicted_m, truth_m, power=2))
+    return _mean(_delta_sums(Pixels(predicted_m, truth_m), power=2))
 
 
 def delta3(predicted_m: Array, truth_m: Array) -> float:
     """Share of pixels with max(p/t, t/p) < 1.25^3."""
-    return _mean(_delta_sums(predicted_m, truth_m, power=3))
+    return _mean(_delta_sums(Pixels(predicted_m, truth_m), power=3))
 
 
 def delta1_error(predicted_m: Array, truth_m: Array) -> float:
     """1 - delta1, a share: "δ > 1.25" of DPT's table 1, where it is in percent. At 1.25 exactly a pixel is an error."""
-    return _complement(_delta_sums(predicted_m, truth_m, power=1))
+    return _complement(_delta_sums(Pixels(predicted_m, truth_m), power=1))
 
 
 def delta2_error(predicted_m: Array, truth_m: Array) -> float:
     """1 - delta2."""
-    return _complement(_delta_sums(predicted_m, truth_m, power=2))
+    return _complement(_delta_sums(Pixels(predicted_m, truth_m), power=2))
 
 
 def delta3_error(predicted_m: Array, truth_m: Array) -> float:
     """1 - delta3."""
-    return _complement(_delta_sums(predicted_m, truth_m, power=3))
+    return _complement(_delta_sums(Pixels(predicted_m, truth_m), power=3))
 
 
-def _checked(predicted_m: Array, truth_m: Array) -> tuple[Array, Array]:
-    p, t = np.asarray(predicted_m, np.float64), np.asarray(truth_m, np.float64)
-    if p.ndim != 1 or p.shape != t.shape:
-        raise ValueError(f"depth metrics need 1-D arrays of one length, not {p.shape} and {t.shape}")
-    for name, values in (("predicted", p), ("true", t)):
-        if not (np.isfinite(values).all() and (values > 0).all()):
-            raise ValueError(f"{name} depth must be finite and above 0 at every valid pixel")
-    return p, t
+class Pixels:
+    """Depth at the pixels that count, checked, and what several metrics make of it, computed once.
+
+    predicted_m, truth_m: 1-D float64, above 0. Raises ValueError for anything else.
+    """
+
+    def __init__(self, predicted_m: Array, truth_m: Array) -> None:
+        self.p, self.t = np.asarray(predicted_m, np.float64), np.asarray(truth_m, np.float64)
+        if self.p.ndim != 1 or self.p.shape != self.t.shape:
+            raise ValueError(f"depth metrics need 1-D arrays of one length, not {self.p.shape} and {self.t.shape}")
+        for name, values in (("predicted", self.p), ("true", self.t)):
+            if len(values) and not (values.min() > 0 and values.max() < inf):  # NaN is neither
+                raise ValueError(f"{name} depth must be finite and above 0 at every valid pixel")
+
+    def __len__(self) -> int:
+        return len(self.p)
+
+    @cached_property
+    def difference(self) -> Array:
+        return self.p - self.t
+
+    @cached_property
+    def log_error(self) -> Array:
+        return np.log(self.p) - np.log(self.t)
+
+    @cached_property
+    def worse_ratio(self) -> Array:
+        return np.maximum(self.p / self.t, self.t / self.p)
 
 
-def _abs_rel_sums(predicted_m: Array, truth_m: Array) -> Sums:
-    p, t = _checked(predicted_m, truth_m)
-    return len(p), float((np.abs(p - t) / t).sum())
+def _abs_rel_sums(pixels: Pixels) -> Sums:
+    return len(pixels), float((np.abs(pixels.difference) / pixels.t).sum())
 
 
-def _sq_rel_sums(predicted_m: Array, truth_m: Array) -> Sums:
-    p, t = _checked(predicted_m, truth_m)
-    return len(p), float(((p - t) ** 2 / t).sum())
+def _sq_rel_sums(pixels: Pixels) -> Sums:
+    return len(pixels), float((pixels.difference**2 / pixels.t).sum())
 
 
-def _square_sums(predicted_m: Array, truth_m: Array) -> Sums:
-    p, t = _checked(predicted_m, truth_m)
-    return len(p), float(((p - t) ** 2).sum())
+def _square_sums(pixels: Pixels) -> Sums:
+    return len(pixels), float((pixels.difference**2).sum())
 
 
-def _log_sums(predicted_m: Array, truth_m: Array) -> Sums:
-    p, t = _checked(predicted_m, truth_m)
-    e = np.log(p) - np.log(t)
-    return len(p), float(e.sum()), float((e**2).sum())
+def _log_sums(pixels: Pixels) -> Sums:
+    return len(pixels), float(pixels.log_error.sum()), float((pixels.log_error**2).sum())
 
 
-def _log_square_sums(predicted_m: Array, truth_m: Array) -> Sums:
-    count, _, squares = _log_sums(predicted_m, truth_m)
-    return count, squares
+def _log_square_sums(pixels: Pixels) -> Sums:
+    return len(pixels), float((pixels.log_error**2).sum())
 
 
-def _log10_sums(predicted_m: Array, truth_m: Array) -> Sums:
-    p, t = _checked(predicted_m, truth_m)
-    return len(p), float(np.abs(np.log(p) - np.log(t)).sum()) / log(10)
+def _log10_sums(pixels: Pixels) -> Sums:
+    return len(pixels), float(np.abs(pixels.log_error).sum()) / log(10)
 
 
-def _delta_sums(predicted_m: Array, truth_m: Array, *, power: int) -> Sums:
-    p, t = _checked(predicted_m, truth_m)
-    return len(p), float((np.maximum(p / t, t / p) < 1.25**power).sum())
+def _delta_sums(pixels: Pixels, *, power: int) -> Sums:
+    return len(pixels), float(np.count_nonzero(pixels.worse_ratio < 1.25**power))
 
 
 def _mean(sums: Sums) -> float:
@@ -188,7 +204,7 @@ _HALF = "DepthAnything/Depth-Anything-V2 metric_depth/util/metric.py"
 def _ratio(
     label: str,
     function: Callable[[Array, Array], float],
-    sums: Callable[[Array, Array], Sums],
+    sums: Callable[[Pixels], Sums],
     from_sums: Callable[[Sums], float] = _mean,
     *,
     higher_is_better: bool = False,

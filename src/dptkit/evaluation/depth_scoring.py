@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,9 +15,9 @@ import numpy.typing as npt
 
 from dptkit.data.sample import Sample
 from dptkit.errors import ConfigError, DataError
-from dptkit.evaluation.alignment import Fit, apply_fit, fit_alignment, fit_video
-from dptkit.evaluation.boundary import boundary_f1, boundary_f1_tolerant
-from dptkit.evaluation.depth_metrics import DEPTH_METRICS
+from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment, fit_video
+from dptkit.evaluation.boundary import boundary_f1, boundary_f1_tolerant, edge_error
+from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels
 from dptkit.evaluation.masks import evaluation_mask, kitti_benchmark_window
 from dptkit.evaluation.protocol import DepthProtocol, MapInterpolation
 from dptkit.evaluation.result import ImageResult
@@ -33,6 +34,8 @@ _SMALLEST = 1e-8
 MAP_METRICS: dict[str, Callable[[Array, Array, Mask], float]] = {
     "boundary_f1": boundary_f1,
     "boundary_f1_tolerant": boundary_f1_tolerant,
+    "edge_accuracy": lambda predicted, truth, valid: edge_error(predicted, truth, valid).accuracy,
+    "edge_completeness": lambda predicted, truth, valid: edge_error(predicted, truth, valid).completeness,
 }
 """Metrics that need the map and not only its pixels: (predicted depth, true depth, valid) [H, W] -> value or NaN."""
 
@@ -57,58 +60,42 @@ def score_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, f
     Raises DataError for a truth or a prediction that cannot be scored, ConfigError where the protocol does not fit
     what was predicted.
     """
-    compared = compare_depth(prediction, sample, protocol, fit)
-    predicted, truth = compared.predicted[compared.valid], compared.truth[compared.valid]
-    metres = sample.unit != "relative"
+    domain = _in_domain(prediction, sample, protocol)
+    fit = fit or fit_alignment(protocol.alignment, domain.predicted, domain.truth)
+    pixels = Pixels(*_in_depth(domain, protocol, fit))
     scores: dict[str, float | None] = {}
     counts: dict[str, list[float]] = {}
     for name in protocol.metrics:
         if name in MAP_METRICS:
-            value = MAP_METRICS[name](compared.predicted, compared.truth, compared.valid)
-        elif DEPTH_METRICS[name].needs_metres and not metres:
+            value = MAP_METRICS[name](domain.spread(pixels.p), domain.spread(pixels.t), domain.valid)
+        elif DEPTH_METRICS[name].needs_metres and sample.unit == "relative":
             value = float("nan")
         else:
-            metric = DEPTH_METRICS[name]
-            value = metric.function(predicted, truth)
+            sums = DEPTH_METRICS[name].pixel_sums(pixels)
+            value = DEPTH_METRICS[name].from_sums(sums)
             if protocol.aggregation == "pooled":
-                counts[name] = [float(part) for part in metric.sums(predicted, truth)]
+                counts[name] = [float(part) for part in sums]
         scores[name] = float(value) if np.isfinite(value) else None
     return ImageResult(
         sample.name,
         sample.source,
         sample.group,
-        "degenerate" if compared.fit.degenerate else "scored",
+        "degenerate" if fit.degenerate else "scored",
         scores,
-        pixels=int(predicted.size),
+        pixels=len(pixels),
         counts=counts,
-        fit={"scale": compared.fit.scale, "shift": compared.fit.shift},
+        fit={"scale": fit.scale, "shift": fit.shift},
     )
 
 
 def compare_depth(
     prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit | None = None
 ) -> DepthComparison:
-    """Prediction and truth after everything that the protocol does to them."""
-    window, predicted, truth, valid = _in_domain(prediction, sample, protocol)
-    inside, true = predicted[valid], truth[valid]
-    if fit is None:
-        fit = fit_alignment(protocol.alignment, inside, true)
-    inverse = fit.domain == "inverse_depth"
-    aligned = apply_fit(fit, predicted)
-    if protocol.rounding != "none":
-        steps = _STEPS_PER_METRE[protocol.rounding]
-        aligned = np.clip(np.trunc(aligned * steps), 0, _LARGEST_CODE) / steps
-    low, high = protocol.prediction_range_m
-    if inverse:
-        smallest = protocol.relative_floor * float(true.min()) if high is None else 1 / high
-        np.clip(aligned, smallest, None if low is None else 1 / low, out=aligned)
-        np.reciprocal(aligned, out=aligned)
-        truth = np.reciprocal(np.where(valid, truth, 1.0))
-    else:
-        np.clip(aligned, protocol.relative_floor * float(true.min()) if low is None else low, high, out=aligned)
-        truth = np.where(valid, truth, 1.0)
-    aligned[~valid] = 1.0
-    return DepthComparison(aligned, truth, valid, fit, window)
+    """Prediction and truth after everything that the protocol does to them, as maps."""
+    domain = _in_domain(prediction, sample, protocol)
+    fit = fit or fit_alignment(protocol.alignment, domain.predicted, domain.truth)
+    predicted, truth = _in_depth(domain, protocol, fit)
+    return DepthComparison(domain.spread(predicted), domain.spread(truth), domain.valid, fit, domain.window)
 
 
 def fit_depth_group(pairs: Iterable[tuple[DepthMap, Sample]], protocol: DepthProtocol) -> Fit:
@@ -116,16 +103,44 @@ def fit_depth_group(pairs: Iterable[tuple[DepthMap, Sample]], protocol: DepthPro
 
     def parts() -> Iterable[tuple[Array, Array]]:
         for prediction, sample in pairs:
-            _, predicted, truth, valid = _in_domain(prediction, sample, protocol)
-            yield predicted[valid], truth[valid]
+            domain = _in_domain(prediction, sample, protocol)
+            yield domain.predicted, domain.truth
 
     return fit_video(protocol.alignment, parts())
 
 
-def _in_domain(
-    prediction: DepthMap, sample: Sample, protocol: DepthProtocol
-) -> tuple[tuple[int, int, int, int], Array, Array, Mask]:
-    """Window, prediction and truth in the domain of the fit, and the pixels that count. The truth is 1 elsewhere."""
+class _Domain(NamedTuple):
+    """Where the fit is made. predicted, truth: float64 [P], the pixels of `valid` [h, w], a window of the truth."""
+
+    predicted: Array
+    truth: Array
+    valid: Mask
+    window: tuple[int, int, int, int]
+
+    def spread(self, values: Array) -> Array:
+        """[P] -> [h, w], 1 where not valid."""
+        whole = np.ones(self.valid.shape)
+        whole[self.valid] = values
+        return whole
+
+
+def _in_depth(domain: _Domain, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Array]:
+    """Predicted and true depth [P] after fit, rounding and clamp."""
+    aligned, truth = apply_fit(fit, domain.predicted), domain.truth
+    if protocol.rounding != "none":
+        steps = _STEPS_PER_METRE[protocol.rounding]
+        aligned = np.clip(np.trunc(aligned * steps), 0, _LARGEST_CODE) / steps
+    low, high = protocol.prediction_range_m
+    if fit.domain == "inverse_depth":
+        smallest = protocol.relative_floor * float(truth.min()) if high is None else 1 / high
+        np.clip(aligned, smallest, None if low is None else 1 / low, out=aligned)
+        return np.reciprocal(aligned, out=aligned), np.reciprocal(truth)
+    np.clip(aligned, protocol.relative_floor * float(truth.min()) if low is None else low, high, out=aligned)
+    return aligned, truth
+
+
+def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> _Domain:
+    """What counts of prediction and truth, in the domain of the fit."""
     if sample.quantity == "labels":
         raise DataError(f"{sample.name}: has labels, but {protocol.name} compares depth")
     size = (sample.target.shape[0], sample.target.shape[1])
@@ -137,20 +152,21 @@ def _in_domain(
             raise DataError(f"{sample.name}: {error}") from error
     top, left, height, width = window
     cut = (slice(top, top + height), slice(left, left + width))
-    inverse = protocol.alignment.startswith("inverse")
-    valid = _valid_truth(sample, protocol, size)[cut].copy()
-    if protocol.mask_frame == "crop":
-        valid &= evaluation_mask(protocol.mask, (height, width))
-    if not valid.any():
+    inverse = DOMAINS[protocol.alignment] == "inverse_depth"
+    valid = _valid_truth(sample, protocol, size)[cut]
+    if protocol.mask_frame == "crop" and protocol.mask != "none":
+        valid = valid & _mask(protocol, (height, width), sample.name)
+    truth = sample.target[cut][valid].astype(np.float64)
+    if not len(truth):
         raise DataError(f"{sample.name}: no pixel of the truth counts")
-    truth = sample.target[cut].astype(np.float64)
-    truth[~valid] = 1.0
     if (sample.quantity == "inverse_depth") != inverse:
         np.reciprocal(truth, out=truth)
-    predicted = _predicted(prediction, sample, protocol, inverse, (height, width))
-    if not np.isfinite(predicted[valid]).all():
+    predicted = _predicted(prediction, sample, protocol, (height, width))[valid].astype(np.float64)
+    if not np.isfinite(predicted).all():
         raise DataError(f"{sample.name}: the prediction has no finite value at some pixels that count")
-    return window, predicted, truth, valid
+    if inverse and prediction.quantity == "depth_m":
+        predicted = 1 / np.maximum(predicted, _SMALLEST)
+    return _Domain(predicted, truth, valid, window)
 
 
 def _valid_truth(sample: Sample, protocol: DepthProtocol, size: tuple[int, int]) -> Mask:
@@ -167,15 +183,22 @@ def _valid_truth(sample: Sample, protocol: DepthProtocol, size: tuple[int, int])
     elif protocol.alignment == "none":
         raise DataError(f"{sample.name}: the truth is known up to scale only, and {protocol.name} compares metres")
     if protocol.mask_frame == "whole" and protocol.mask != "none":
-        valid = valid & evaluation_mask(protocol.mask, size)
+        valid = valid & _mask(protocol, size, sample.name)
     return valid
 
 
+def _mask(protocol: DepthProtocol, size: tuple[int, int], name: str) -> Mask:
+    try:
+        return evaluation_mask(protocol.mask, size)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
 def _predicted(
-    prediction: DepthMap, sample: Sample, protocol: DepthProtocol, inverse: bool, size: tuple[int, int]
-) -> Array:
-    """The prediction at the truth's size, in the domain of the fit."""
-    if prediction.quantity == "inverse_depth" and not inverse:
+    prediction: DepthMap, sample: Sample, protocol: DepthProtocol, size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """The prediction at the truth's size, in its own quantity."""
+    if prediction.quantity == "inverse_depth" and DOMAINS[protocol.alignment] == "depth":
         raise ConfigError(
             f"{protocol.name} needs metres: {prediction.provenance.model} predicts relative inverse depth, whose scale "
             "and shift are unknown; use a protocol that fits both in inverse depth"
@@ -188,10 +211,7 @@ def _predicted(
         if prediction.quantity == "inverse_depth" or low is None or high is None:
             raise DataError(f"{sample.name}: the prediction has pixels without a finite value")
         values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    values = resize_prediction(values, size, protocol.interpolation)
-    if inverse and prediction.quantity == "depth_m":
-        return 1 / np.maximum(values.astype(np.float64), _SMALLEST)
-    return values.astype(np.float64)
+    return resize_prediction(values, size, protocol.interpolation)
 
 
 def resize_prediction(

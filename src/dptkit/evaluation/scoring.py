@@ -12,13 +12,15 @@ from dptkit.data.sample import IGNORED, OrdinalSample, Sample
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import Fit
 from dptkit.evaluation.depth_scoring import fit_depth_group, resize_prediction, score_depth
-from dptkit.evaluation.ordinal import pairwise_accuracy, whdr
+from dptkit.evaluation.ordinal import ordinal_sums, pairwise_accuracy, values_at, whdr
 from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol, Protocol, SegmentationProtocol
 from dptkit.evaluation.result import ImageResult
 from dptkit.evaluation.segmentation_metrics import (
     boundary_counts,
+    boundary_iou,
     class_iou,
     confusion,
+    mean_accuracy,
     mean_iou,
     pixel_accuracy,
 )
@@ -67,7 +69,7 @@ def score_pairs(prediction: DepthMap, sample: OrdinalSample, protocol: OrdinalPr
     """Metric depth counts as its inverse."""
     size = (sample.image.shape[0], sample.image.shape[1])
     values = resize_prediction(prediction.values, size, protocol.interpolation).astype(np.float64)
-    at_points = values[sample.points[..., 0], sample.points[..., 1]]
+    at_points = values_at(values, sample.points)
     if not np.isfinite(at_points).all():
         raise DataError(f"{sample.name}: the prediction has no finite value at some points")
     if prediction.quantity == "depth_m":
@@ -78,7 +80,10 @@ def score_pairs(prediction: DepthMap, sample: OrdinalSample, protocol: OrdinalPr
         name: float(ORDINAL_METRICS[name](at_points, sample.nearer, equal_ratio=protocol.equal_ratio))
         for name in protocol.metrics
     }
-    return ImageResult(sample.name, sample.source, sample.group, "scored", scores, pixels=len(at_points))
+    sums = ordinal_sums(at_points, sample.nearer, equal_ratio=protocol.equal_ratio)
+    return ImageResult(
+        sample.name, sample.source, sample.group, "scored", scores, len(at_points), {key: list(sums) for key in scores}
+    )
 
 
 def score_labels(prediction: SegmentationMap, sample: Sample, protocol: SegmentationProtocol) -> ImageResult:
@@ -98,17 +103,14 @@ def score_labels(prediction: SegmentationMap, sample: Sample, protocol: Segmenta
     scores: dict[str, float | None] = {
         "mean_iou": _finite(mean_iou(table)),
         "pixel_accuracy": _finite(pixel_accuracy(table)),
+        "mean_accuracy": _finite(mean_accuracy(table)),
     }
-    counts = {
-        "intersection": np.diag(table),
-        "predicted": table.sum(axis=0),
-        "truth": table.sum(axis=1),
-    }
+    square = table[:, :-1]  # the last column is "no class"
+    counts = {"intersection": np.diag(square), "predicted": square.sum(axis=0), "truth": table.sum(axis=1)}
     if "boundary_iou" in protocol.metrics:
-        both, either = boundary_counts(labels, truth, len(names))
-        counts |= {"boundary_intersection": both, "boundary_union": either}
-        with np.errstate(invalid="ignore"):
-            scores["boundary_iou"] = _finite(np.nanmean(np.where(either > 0, both / np.maximum(either, 1), np.nan)))
+        boundary = boundary_counts(labels, truth, len(names))
+        counts |= {"boundary_intersection": boundary[:, 0], "boundary_union": boundary[:, 1]}
+        scores["boundary_iou"] = _finite(boundary_iou(boundary))
     scores |= {f"iou/{name}": _finite(value) for name, value in zip(names, iou, strict=True) if np.isfinite(value)}
     return ImageResult(
         sample.name,

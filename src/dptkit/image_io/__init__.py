@@ -15,6 +15,7 @@ from dptkit.image_io.names import describe_source
 from dptkit.image_io.opening import SUPPORTED_SUFFIXES
 from dptkit.image_io.overlay import draw_overlay
 from dptkit.image_io.read import ImageSource, read_image
+from dptkit.image_io.record import NoRecordError
 from dptkit.image_io.segmentation_files import (
     SEGMENT_SUFFIXES,
     SegmentFormat,
@@ -33,6 +34,7 @@ __all__ = [
     "ColourPicture",
     "DepthFormat",
     "ImageSource",
+    "NoRecordError",
     "SegmentFormat",
     "WrittenDepth",
     "atomic_write",

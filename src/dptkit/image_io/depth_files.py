@@ -116,12 +116,12 @@ def read_depth(path: str | os.PathLike[str]) -> DepthMap:
     The format is told from the contents, not from the name.
 
     Raises ImageReadError `PATH: <reason>` for a broken or missing file, for a colour picture, for a data file
-    that does not fit its sidecar, and for files of other programs, which do not say what their numbers mean.
+    that does not fit its sidecar; NoRecordError for files of other programs, which do not say what their numbers mean.
     """
     try:
         return _read(Path(path))
     except ImageReadError as error:
-        raise ImageReadError(f"{printable(path)}: {error}") from error.__cause__
+        raise type(error)(f"{printable(path)}: {error}") from error.__cause__
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         return _load(Path(path), CONTENTS)[1]
     except ImageReadError as error:
-        raise ImageReadError(f"{printable(path)}: {error}") from error.__cause__
+        raise type(error)(f"{printable(path)}: {error}") from error.__cause__
 
 
 def _formats() -> str:

@@ -31,6 +31,11 @@ from dptkit.outputs import DepthMap, Provenance, Quantity, provenance_dict
 RECORD_KEY = "dptkit"
 RECORD_VERSION = 1
 
+
+class NoRecordError(ImageReadError):
+    """A file of another program, which does not say what its numbers mean."""
+
+
 NOT_OURS = "not written by dptkit: it does not say what its numbers mean"
 
 QUANTITY_MEANING: dict[Quantity, str] = {
@@ -88,13 +93,16 @@ def to_text(record: Mapping[str, Any]) -> str:
 
 
 def parse_record(text: str | None, contents: tuple[str, ...]) -> dict[str, Any]:
-    """Read a record back. Raises ImageReadError, the reason alone, if it is not ours or of other contents."""
+    """Read a record back.
+
+    Raises ImageReadError, the reason alone, if it is of other contents; NoRecordError if it is not ours.
+    """
     try:
         record = json.loads(text or "")
     except ValueError:
-        raise ImageReadError(NOT_OURS) from None
+        raise NoRecordError(NOT_OURS) from None
     if not isinstance(record, dict) or "record" not in record or "content" not in record:
-        raise ImageReadError(NOT_OURS)
+        raise NoRecordError(NOT_OURS)
     if record["record"] != RECORD_VERSION:
         raise ImageReadError(f"its record has version {record['record']!r}; this dptkit reads {RECORD_VERSION}")
     content = record["content"]

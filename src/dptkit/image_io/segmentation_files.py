@@ -49,13 +49,13 @@ def write_labels(path: str | os.PathLike[str], seg: SegmentationMap) -> Path:
 def read_labels(path: str | os.PathLike[str]) -> SegmentationMap:
     """Read what `write_labels` wrote; `scores` is None.
 
-    Raises ImageReadError `PATH: <reason>` for a broken or missing file, and for files of other programs, which
-    do not name their classes.
+    Raises ImageReadError `PATH: <reason>` for a broken or missing file; NoRecordError for files of other programs,
+    which do not name their classes.
     """
     try:
         return _read_labels(Path(path))
     except ImageReadError as error:
-        raise ImageReadError(f"{printable(path)}: {error}") from error.__cause__
+        raise type(error)(f"{printable(path)}: {error}") from error.__cause__
 
 
 def write_overlay(

@@ -11,7 +11,7 @@ from typing import Any
 from dptkit.errors import ImageReadError
 from dptkit.image_io.atomic import atomic_write
 from dptkit.image_io.names import printable
-from dptkit.image_io.record import parse_record, to_text
+from dptkit.image_io.record import NoRecordError, parse_record, to_text
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
@@ -34,13 +34,16 @@ def write_with_sidecar(path: Path, data: bytes, record: Mapping[str, Any]) -> Pa
 
 
 def read_sidecar(path: Path, data: bytes, contents: tuple[str, ...]) -> dict[str, Any]:
-    """The record of `data`, which was read from `path`. Raises ImageReadError, the reason alone."""
+    """The record of `data`, which was read from `path`.
+
+    Raises ImageReadError, the reason alone; NoRecordError without a sidecar.
+    """
     sidecar = sidecar_path(path)
     name = printable(sidecar.name)
     try:
         text = sidecar.read_text("utf-8")
     except FileNotFoundError:
-        raise ImageReadError(f"its sidecar {name} is missing, so nothing says what its numbers mean") from None
+        raise NoRecordError(f"its sidecar {name} is missing, so nothing says what its numbers mean") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ImageReadError(f"its sidecar {name} cannot be read ({printable(str(error))})") from error
     record = parse_record(text, contents)

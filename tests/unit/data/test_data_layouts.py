@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from data_trees import TREES, Tree
+from data_trees_zero_shot import ZERO_SHOT_TREES
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.reading import read_rgb
 from dptkit.data.registry import DATASETS, open_dataset
@@ -18,13 +19,14 @@ from dptkit.data.sample import Dataset
 from dptkit.errors import DataError
 
 NEEDED = {"megadepth": "h5py", "irs": "OpenEXR"}
+LAYOUTS = {**TREES, **ZERO_SHOT_TREES}
 
 
-@pytest.fixture(params=TREES)
+@pytest.fixture(params=LAYOUTS)
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Tree:
     if request.param in NEEDED:
         pytest.importorskip(NEEDED[request.param])
-    return TREES[request.param](tmp_path)
+    return LAYOUTS[request.param](tmp_path)
 
 
 def opened(tree: Tree, root: Path) -> Dataset:
@@ -33,7 +35,8 @@ def opened(tree: Tree, root: Path) -> Dataset:
 
 def test_every_data_set_has_a_tree() -> None:
     elsewhere = {"shards", "nyuv2", "diml-indoor", "rendered", "folder", "pictures"}  # tested in files of their own
-    assert {name.replace("_", "-") for name in TREES} >= set(DATASETS) - elsewhere
+    dense = {name for name, entry in DATASETS.items() if entry.kind == "dense"}  # pairs of points have their own tests
+    assert {name.replace("_", "-") for name in LAYOUTS} >= dense - elsewhere
 
 
 def test_first_sample(tree: Tree, tmp_path: Path) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from data_trees import TREES
-from dptkit.data.registry import DATASETS, detect_dataset, find_dataset, open_dataset, splits_of
+from data_trees_zero_shot import ORDINAL_TREES, ZERO_SHOT_TREES
+from dptkit.data.registry import (
+    DATASETS,
+    detect_dataset,
+    find_dataset,
+    open_dataset,
+    open_ordinal_dataset,
+    splits_of,
+)
 from dptkit.errors import DataError
 
 
@@ -43,11 +51,14 @@ def test_options_are_checked_for_name_and_type(tmp_path: Path) -> None:
     assert len(open_dataset("pairs", str(tmp_path), "train", kind="depth", scale="0.5")) == 2
 
 
-@pytest.mark.parametrize("name", [name for name in TREES if name not in ("pairs", "wsvd", "tartanair", "diml_full")])
+LAYOUTS = {**TREES, **ZERO_SHOT_TREES}
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name not in ("pairs", "wsvd", "tartanair", "diml_full")])
 def test_folders_give_themselves_away(name: str, tmp_path: Path) -> None:
     if name == "megadepth":
         pytest.importorskip("h5py")
-    tree = TREES[name](tmp_path)
+    tree = LAYOUTS[name](tmp_path)
     # Only marks of a whole data set count: the trees have one split, so those that need two are completed.
     for mark in DATASETS[tree.name].marks:
         if not (tmp_path / mark).exists():
@@ -61,3 +72,21 @@ def test_folders_that_do_not(tmp_path: Path) -> None:
         detect_dataset(tmp_path)
     with pytest.raises(DataError, match="is not a folder"):
         detect_dataset(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ORDINAL_TREES)
+def test_pairs_of_points_are_not_for_training(name: str, tmp_path: Path) -> None:
+    ORDINAL_TREES[name](tmp_path)
+    assert detect_dataset(tmp_path) == name
+    with pytest.raises(DataError, match=f"{name} says only which of two points is nearer: .* not for training"):
+        open_dataset(name, tmp_path, "test")
+    assert len(open_ordinal_dataset(name, tmp_path, "test")) == 2
+    with pytest.raises(DataError, match=f"{name}: no option 'x'"):
+        open_ordinal_dataset(name, tmp_path, "test", x=1)
+    with pytest.raises(DataError, match="no split 'nonsense'"):
+        open_ordinal_dataset(name, tmp_path, "nonsense")
+
+
+def test_depth_is_not_pairs_of_points(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="those that do are diw, da-2k"):
+        open_ordinal_dataset("nyuv2", tmp_path, "test")

@@ -1,0 +1,74 @@
+"""From what a user names to something that can be scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dptkit.errors import ConfigError, UnknownModelError
+from dptkit.evaluation.baselines import Constant, MajorityClass, VerticalRamp
+from dptkit.evaluation.eligibility import check_task
+from dptkit.evaluation.own_model import OwnModel
+from dptkit.evaluation.prediction_folder import PredictionFolder, StoredQuantity
+from dptkit.evaluation.protocol import Protocol, SegmentationProtocol
+from dptkit.evaluation.subject import Subject
+from dptkit.image_io.names import printable
+from dptkit.predictor import load
+from dptkit.presets import PRESETS
+from dptkit.runtime.backend import Precision
+
+
+def open_subject(
+    text: str,
+    protocol: Protocol,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+    quantity: StoredQuantity | None = None,
+    scale: float = 1.0,
+) -> Subject:
+    """What `text` names, ready to be scored under `protocol`.
+
+    "ramp": `VerticalRamp`. "constant": `Constant`; "constant:VALUE" with quantity "depth_m" is a wall at so many
+    metres; for segmentation "constant:CLASS", a name or an id, is `MajorityClass`. A model's name or a weight file:
+    `OwnModel`. A folder: `PredictionFolder`, of dptkit's own files unless `quantity` says what the files hold; `scale`
+    as there; with a segmentation protocol other tools' files are label ids of its classes.
+    Words win over files: write ./ramp for a folder called ramp.
+
+    Raises ConfigError for options that do not fit what is named or a subject that does not fit the protocol;
+    UnknownModelError for a name that is neither; DataError, WeightsError and DownloadError as `PredictionFolder` and
+    `load` do.
+    """
+    word, separator, argument = text.partition(":")
+    if word == "constant":
+        if scale != 1:
+            raise ConfigError("constant: scale is for a folder of predictions")
+        return _constant(argument if separator else None, quantity, protocol)
+    if text not in PRESETS and Path(text).is_dir():
+        if quantity is None and isinstance(protocol, SegmentationProtocol):
+            quantity = "labels"
+        if quantity is not None:
+            check_task(f"a folder of {quantity}", "segmentation" if quantity == "labels" else "depth", protocol)
+        classes = protocol.classes if isinstance(protocol, SegmentationProtocol) else ()
+        return PredictionFolder(text, quantity=quantity, scale=scale, classes=classes)
+    if quantity is not None or scale != 1:
+        raise ConfigError(f"{printable(text)}: quantity and scale are for a folder of predictions")
+    if text == "ramp":
+        check_task("ramp", "depth", protocol)
+        return VerticalRamp()
+    if text not in PRESETS and not Path(text).exists() and len(Path(text).parts) > 1:
+        raise UnknownModelError(f"{printable(text)}: neither a weight file nor a folder of predictions is there")
+    return OwnModel(load(text, device=device, precision=precision), protocol)
+
+
+def _constant(argument: str | None, quantity: StoredQuantity | None, protocol: Protocol) -> Constant | MajorityClass:
+    if quantity is not None:
+        check_task(f"constant {quantity}", "segmentation" if quantity == "labels" else "depth", protocol)
+    if isinstance(protocol, SegmentationProtocol):
+        if not argument:
+            raise ConfigError(f"constant: name the class too, as in constant:{protocol.classes[0]}")
+        return MajorityClass(argument, protocol.classes)
+    try:
+        value = 1.0 if argument is None else float(argument)
+    except ValueError:
+        raise ConfigError(f"constant:{argument}: not a number") from None
+    return Constant(value, "depth_m" if quantity == "depth_m" else "inverse_depth")

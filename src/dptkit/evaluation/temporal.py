@@ -1,0 +1,88 @@
+"""Does depth of a video hold still: the temporal alignment error of Video Depth Anything.
+
+    TAE = 1 / (2 (N - 1)) * sum over k of  e(k -> k + 1) + e(k + 1 -> k),    e(a -> b) = mean |D_ab - D_b| / D_b
+
+D_ab is frame a's depth as frame b would see it: each pixel is lifted by the intrinsics, moved by the poses, projected
+and rounded to the nearest pixel of b; the mean is over pixels of b that something lands on.
+Source: Chen et al. 2025 (arXiv 2501.12375), benchmark/eval/eval_tae.py in its repository, which prints it times 100.
+Departures: where several points land on one pixel, the nearest is kept (there, whichever was written last); points
+behind the camera are left out before they can land; a direction in which nothing lands is left out of the mean (there,
+it counts as 0, so that a camera that jumps looks steady).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import nan
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Intrinsics = tuple[float, float, float, float]
+
+
+def temporal_alignment_error(
+    depths: Sequence[Array],
+    intrinsics: Intrinsics,
+    poses: Sequence[Array],
+    *,
+    valid: Sequence[Mask] | None = None,
+) -> float:
+    """TAE of one video, a share, lower is better; NaN for less than two frames and where nothing lands on anything.
+
+    depths: predicted depth [H, W] of each frame, above 0, after the alignment of the whole video.
+    intrinsics: (fx, fy, cx, cy) in pixels of these maps. poses: [4, 4] of each frame, camera to world, with
+        translations in the unit of the depths. valid: pixels that are compared; all if None.
+    Raises ValueError where numbers of frames or shapes differ, or depth is not finite and above 0.
+    """
+    masks = [np.ones(depth.shape, np.bool_) for depth in depths] if valid is None else valid
+    if not len(depths) == len(poses) == len(masks):
+        raise ValueError(
+            f"as many depths, poses and masks are needed, not {len(depths)}, {len(poses)} and {len(masks)}"
+        )
+    errors = []
+    for k in range(len(depths) - 1):
+        forth = np.asarray(np.linalg.inv(poses[k + 1]) @ poses[k], np.float64)
+        back = np.asarray(np.linalg.inv(forth), np.float64)
+        errors.append(reprojection_error(depths[k], depths[k + 1], intrinsics, forth, valid=masks[k + 1]))
+        errors.append(reprojection_error(depths[k + 1], depths[k], intrinsics, back, valid=masks[k]))
+    seen = [error for error in errors if not np.isnan(error)]
+    return float(np.mean(seen)) if seen else nan
+
+
+def reprojection_error(
+    source: Array, target: Array, intrinsics: Intrinsics, source_to_target: Array, *, valid: Mask | None = None
+) -> float:
+    """e(source -> target) of the module's formula; NaN where nothing lands on a valid pixel.
+
+    source_to_target: [4, 4], camera to camera. valid: of the target.
+    """
+    warped = warp_depth(source, intrinsics, source_to_target)
+    _check(target)
+    if target.shape != source.shape or (valid is not None and valid.shape != source.shape):
+        raise ValueError(f"frames must have one size, not {source.shape} and {target.shape}")
+    seen = np.isfinite(warped) if valid is None else np.isfinite(warped) & valid
+    return float(np.mean(np.abs(warped[seen] - target[seen]) / target[seen])) if seen.any() else nan
+
+
+def warp_depth(depth: Array, intrinsics: Intrinsics, source_to_target: Array) -> Array:
+    """[H, W]: depth as another camera of the same intrinsics sees it; infinity where nothing lands."""
+    _check(depth)
+    fx, fy, cx, cy = intrinsics
+    height, width = depth.shape
+    rows, columns = np.indices(depth.shape)
+    points = np.stack([(columns - cx) * depth / fx, (rows - cy) * depth / fy, depth], axis=-1).reshape(-1, 3)
+    moved = points @ np.asarray(source_to_target, np.float64)[:3, :3].T + source_to_target[:3, 3]
+    x, y, z = moved[moved[:, 2] > 0].T
+    column, row = np.rint(fx * x / z + cx), np.rint(fy * y / z + cy)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    seen = np.full(depth.shape, np.inf)
+    np.minimum.at(seen, (row[inside].astype(np.int64), column[inside].astype(np.int64)), z[inside])
+    return seen
+
+
+def _check(depth: Array) -> None:
+    if depth.ndim != 2 or not (np.isfinite(depth).all() and (depth > 0).all()):
+        raise ValueError(f"depth of a frame must be finite and above 0, [H, W], not {depth.shape}")
