@@ -58,13 +58,13 @@ def check(
     return int(failed)
 
 
-def parse_reader_options(texts: list[str]) -> dict[str, Option]:
+def parse_reader_options(texts: list[str], option: str = "--set") -> dict[str, Option]:
     """ "key=value" or "key=a,b" -> options of a reader, as text or lists of text. Raises ConfigError."""
     options: dict[str, Option] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set: {text!r} is not KEY=VALUE")
+            raise ConfigError(f"{option}: {text!r} is not KEY=VALUE")
         options[key.strip().replace("-", "_")] = value.split(",") if "," in value else value
     return options
 

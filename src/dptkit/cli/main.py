@@ -19,6 +19,7 @@ from dptkit.cli.data_check import check
 from dptkit.cli.data_render import render
 from dptkit.cli.data_shard import shard
 from dptkit.cli.depth import depth
+from dptkit.cli.eval import evaluate
 from dptkit.cli.models import models
 from dptkit.cli.pull import pull
 from dptkit.cli.segment import segment
@@ -64,6 +65,7 @@ app = typer.Typer(
 )
 for _verb in (depth, segment, models, pull, convert, train):
     app.command()(_with_exit_code(_verb))
+app.command("eval")(_with_exit_code(evaluate))
 _data = typer.Typer(name="data", help="Pictures with ground truth: check, shard, render.", no_args_is_help=True)
 for _data_verb in (check, shard, render):
     _data.command()(_with_exit_code(_data_verb))

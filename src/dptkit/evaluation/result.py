@@ -44,11 +44,15 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric over the whole data set. low, high: the 95% bootstrap interval over pictures."""
+    """A metric over the whole data set. low, high: the 95% bootstrap interval over pictures.
+
+    pictures: those that the metric rests on; others have no value for it.
+    """
 
     value: float | None
     low: float | None
     high: float | None
+    pictures: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,9 @@ class EvaluationResult:
 
 
 def write_result(path: Path, result: EvaluationResult) -> None:
-    """As JSON, whole or not at all. Raises OutputWriteError."""
+    """As JSON (ASCII: names of files may hold undecodable bytes), whole or not at all. Raises OutputWriteError."""
     values = asdict(result) | {"format": FORMAT, "protocol": protocol_to_dict(result.protocol)}
-    write_bytes(path, json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False).encode())
+    write_bytes(path, json.dumps(values, indent=1, allow_nan=False).encode())
 
 
 def read_result(path: Path) -> EvaluationResult:

@@ -1,0 +1,220 @@
+"""The run of `dpt eval`: open the data set, score each model, write what was asked for, print the table."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dptkit.cli.eval_screen import EvaluationScreen, print_table
+from dptkit.data.detect import detect_dataset
+from dptkit.data.fingerprint import dataset_fingerprint
+from dptkit.data.pairs import MissingFilesError
+from dptkit.data.registry import Option, find_dataset, open_dataset, open_ordinal_dataset, splits_of
+from dptkit.errors import ConfigError
+from dptkit.evaluation.changes import change_protocol
+from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
+from dptkit.evaluation.open_subject import open_subject
+from dptkit.evaluation.protocol import Protocol
+from dptkit.evaluation.result import EvaluationResult, write_result
+from dptkit.evaluation.tables import class_table, result_table, write_image_csv
+from dptkit.image_io.names import printable
+from dptkit.presets import find_preset
+from dptkit.weights.published import model_file
+
+if TYPE_CHECKING:
+    from dptkit.data.sample import Dataset, OrdinalDataset
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files that were asked for. several: whether each model has its own, named after it."""
+
+    json: Path | None
+    csv: Path | None
+    report: Path | None
+    predictions: Path | None
+    several: bool
+
+    def of_model(self, path: Path | None, model: str) -> Path | None:
+        """OUT.json -> OUT-MODEL.json where there are several models."""
+        if path is None or not self.several:
+            return path
+        return path.with_name(f"{path.stem}-{file_name(model)}{path.suffix}")
+
+    def journal(self, model: str) -> Path | None:
+        """Beside the JSON file, else beside the CSV file, else nowhere."""
+        path = self.of_model(self.json or self.csv, model)
+        return None if path is None else path.with_name(path.name + ".partial")
+
+    def predictions_of(self, model: str) -> Path | None:
+        """DIR, or DIR/MODEL."""
+        return self.predictions and (self.predictions / file_name(model) if self.several else self.predictions)
+
+    def check(self, models: tuple[str, ...]) -> None:
+        """Before hours of work: raises ConfigError for a folder in a file's place, and models of one file name."""
+        for path in (self.json, self.csv):
+            if path is not None and path.is_dir():
+                raise ConfigError(f"{printable(path)} is a folder: name a file in it")
+        if self.json is not None and self.json == self.csv:
+            raise ConfigError(f"--json and --csv are both {printable(self.json)}")
+        names: dict[str, str] = {}
+        for model in models:
+            other = names.setdefault(file_name(model), model)
+            if names[file_name(model)] is not model:
+                raise ConfigError(f"--model: {other} and {model} would be written under one name")
+
+
+def file_name(model: str) -> str:
+    """A model as part of a file's name: the last part of a path, without what file systems dislike."""
+    path = Path(model)
+    name = path.stem if path.is_file() else path.name
+    return re.sub(r"[^\w.+-]+", "_", printable(name)) or "model"
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """One call of the verb, options checked as far as they can be without opening anything."""
+
+    data: Path
+    dataset: str | None
+    split: str | None
+    data_options: Mapping[str, Option]
+    protocol: Protocol
+    models: tuple[str, ...]
+    limit: int | None
+    outputs: Outputs
+    device: str
+    precision: Any
+    quantity: Any
+    scale: float
+    allow_skipped: bool
+
+    def start(self) -> int:
+        """Returns the exit code: 0; 1 where pictures were skipped or none was scored; 130 after Ctrl-C."""
+        self.outputs.check(self.models)
+        for model in self.models:
+            # A name mistyped is said now, not after the models before it.
+            if re.fullmatch(r"[\w.-]+", model) and model not in ("ramp", "constant") and not Path(model).is_dir():
+                _ = model_file(model) or find_preset(model)
+        dataset, protocol, facts = self._open()
+        total = min(self.limit or len(dataset), len(dataset))
+        results: list[EvaluationResult] = []
+        for model in self.models:
+            with EvaluationScreen(model, total) as screen:
+                try:
+                    results.append(self._score(model, dataset, protocol, facts, screen))
+                except KeyboardInterrupt:
+                    self._interrupted(model, screen.done, total)
+                    return INTERRUPTED
+        self._finish(results, dataset)
+        skipped = sum(image.state == "skipped" for result in results for image in result.images)
+        empty = [r for r in results if all(image.state == "skipped" for image in r.images)]
+        if empty:
+            typer.echo(f"dpt: no picture could be scored for {printable(empty[0].subject.name)}", err=True)
+        elif skipped and not self.allow_skipped:
+            typer.echo("dpt: pictures were skipped, so the result is not the protocol's (--allow-skipped)", err=True)
+        return 1 if empty or (skipped and not self.allow_skipped) else 0
+
+    def _open(self) -> tuple[Dataset | OrdinalDataset, Protocol, dict[str, Any]]:
+        """The data set, the protocol with the split that is read, and what the result says of the data set."""
+        name = self.dataset or detect_dataset(self.data)
+        protocol = self.protocol
+        given: dict[str, Option] = {**getattr(protocol, "dataset_options", {}), **self.data_options}
+        split = self._split(name)
+        opened = open_ordinal_dataset if find_dataset(name).kind == "ordinal" else open_dataset
+        dataset: Dataset | OrdinalDataset
+        try:
+            dataset = opened(name, self.data, split, **given)
+        except MissingFilesError as error:
+            if not self.allow_skipped:
+                raise
+            dataset = error.dataset
+        if protocol.datasets and not {name, dataset.name} & set(protocol.datasets):
+            raise ConfigError(
+                f"{protocol.name} is made for {' and '.join(protocol.datasets)}, not {dataset.name}; to use it all the "
+                f"same, under a name that says so: --set datasets={dataset.name}"
+            )
+        if split != protocol.split:
+            # What is made for any data set has no split of its own.
+            named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
+            protocol = replace(named, split=split)
+        protocol = with_dataset_classes(protocol, dataset)
+        facts: dict[str, Any] = {"name": dataset.name, "folder": printable(self.data.resolve().name), "split": split}
+        if given:
+            facts["options"] = dict(given)
+        return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
+
+    def _split(self, name: str) -> str:
+        if self.split is not None or self.protocol.datasets:
+            return self.protocol.split if self.split is None else self.split
+        there = splits_of(name, self.data)
+        if self.protocol.split in there or not there:
+            return self.protocol.split
+        if len(there) == 1:
+            return there[0]
+        raise ConfigError(f"{name} has no split {self.protocol.split!r}: name one of {', '.join(there)} with --split")
+
+    def _score(
+        self,
+        model: str,
+        dataset: Dataset | OrdinalDataset,
+        protocol: Protocol,
+        facts: dict[str, Any],
+        screen: EvaluationScreen,
+    ) -> EvaluationResult:
+        subject = open_subject(
+            model,
+            protocol,
+            device=self.device,
+            precision=self.precision,
+            quantity=self.quantity,
+            scale=self.scale,
+        )
+        result = evaluate(
+            subject,
+            dataset,
+            protocol,
+            dataset_facts=facts,
+            journal=self.outputs.journal(model),
+            keep_predictions=self.outputs.predictions_of(model),
+            limit=self.limit,
+            on_picture=screen.picture,
+            command=shlex.join(["dpt", *sys.argv[1:]]),
+        )
+        if (path := self.outputs.of_model(self.outputs.json, model)) is not None:
+            write_result(path, result)
+        if (path := self.outputs.of_model(self.outputs.csv, model)) is not None:
+            write_image_csv(path, result)
+        return result
+
+    def _finish(self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset) -> None:
+        if self.outputs.report is not None:
+            from dptkit.evaluation.report import write_report
+
+            write_report(self.outputs.report, results, dataset)
+        # Only now: until all models are done, the same command takes the first ones from their journals.
+        for model in self.models:
+            if (journal := self.outputs.journal(model)) is not None:
+                journal.unlink(missing_ok=True)
+        print_table(result_table(results))
+        classes = class_table(results[0]) if len(results) == 1 else None
+        if classes is not None:
+            typer.echo()
+            print_table(classes)
+
+    def _interrupted(self, model: str, done: int, total: int) -> None:
+        journal = self.outputs.journal(model)
+        if journal is None:
+            hint = "with --json OUT or --csv OUT the same command would go on where it stopped"
+        else:
+            hint = f"the same command goes on from there, by {printable(journal)}"
+        typer.echo(f"dpt: interrupted after {done} of {total} pictures of {model}; {hint}", err=True)

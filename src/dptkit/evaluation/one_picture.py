@@ -1,0 +1,86 @@
+"""One picture of a run: what it is predicted by, and how a picture becomes a line of the journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
+from dptkit.errors import DataError
+from dptkit.evaluation.alignment import Fit
+from dptkit.evaluation.journal import Entry
+from dptkit.evaluation.kept_prediction import write_prediction
+from dptkit.evaluation.masks import kitti_benchmark_window
+from dptkit.evaluation.protocol import DepthProtocol, Protocol
+from dptkit.evaluation.reading_ahead import Read
+from dptkit.evaluation.result import ImageResult
+from dptkit.evaluation.scoring import score_picture
+from dptkit.evaluation.subject import ImagePredictor, Prediction, Subject
+
+STAGES = ("reading", "predicting", "scoring")
+"""Of `EvaluationResult.seconds`. They overlap: reading goes on beside the other two."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run works with, whichever way it goes through the pictures."""
+
+    subject: Subject
+    dataset: Dataset | OrdinalDataset
+    protocol: Protocol
+    keep_predictions: Path | None
+
+    def predict(self, sample: Sample | OrdinalSample) -> Prediction:
+        """Of the cropped picture where the protocol crops: the truth stays whole, and scoring cuts it.
+
+        Raises DataError for a picture smaller than the crop or without a stored prediction.
+        """
+        if not isinstance(self.subject, ImagePredictor):
+            return self.subject.read(sample.name)
+        image = sample.image
+        if isinstance(self.protocol, DepthProtocol) and self.protocol.crop == "kitti_benchmark":
+            try:
+                top, left, height, width = kitti_benchmark_window((image.shape[0], image.shape[1]))
+            except ValueError as error:
+                raise DataError(f"{sample.name}: {error}") from error
+            image = image[top : top + height, left : left + width].copy()
+        return self.subject.predict(image)
+
+    def keep(self, sample: Sample | OrdinalSample, prediction: Prediction) -> None:
+        """Write a prediction to the folder for them, if there is one."""
+        if self.keep_predictions is not None:
+            write_prediction(self.keep_predictions, sample.name, prediction)
+
+    def skipped(self, index: int, sample: Sample | OrdinalSample | None, problem: str) -> ImageResult:
+        """The record of a picture that cannot be scored."""
+        if sample is not None:
+            return ImageResult(sample.name, sample.source, sample.group, "skipped", {}, problem=problem)
+        # Data sets of files know a sample's name before it is read.
+        pairs = getattr(self.dataset, "pairs", None)
+        if pairs is None:
+            return ImageResult(f"sample {index}", self.dataset.name, "", "skipped", {}, problem=problem)
+        pair = pairs[index]
+        return ImageResult(pair.name, pair.source or self.dataset.name, pair.group, "skipped", {}, problem=problem)
+
+
+def scored(
+    setting: Setting, read: Read, predict: Callable[[Sample | OrdinalSample], Prediction], fit: Fit | None
+) -> Entry:
+    """Predict and score what was read. DataError makes it skipped; it is raised nowhere."""
+    seconds = dict.fromkeys(STAGES, 0.0) | {"reading": read.seconds}
+    if read.sample is None:
+        return Entry(read.index, setting.skipped(read.index, None, read.problem), seconds)
+    stage, started = "predicting", time.perf_counter()
+    try:
+        prediction = predict(read.sample)
+        # What is in the journal has its prediction in the folder.
+        setting.keep(read.sample, prediction)
+        seconds[stage] = time.perf_counter() - started
+        stage, started = "scoring", time.perf_counter()
+        image = score_picture(prediction, read.sample, setting.protocol, fit)
+    except DataError as error:
+        image = setting.skipped(read.index, read.sample, str(error))
+    seconds[stage] = time.perf_counter() - started
+    return Entry(read.index, image, seconds)
