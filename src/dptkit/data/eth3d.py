@@ -96,8 +96,10 @@ def _pairs(root: Path, scene: str) -> Iterator[Pair]:
     # Two lines a picture; the second, of points in it, may be empty.
     for line in _rows(path, keep_empty=True)[::2]:
         words = line.split()
+        if not words:  # at the end
+            continue
         if len(words) != 10 or words[8] not in cameras or not words[9].startswith("dslr_images/"):
-            raise DataError(f"{printable(path)}: not a line of a picture, or of an unknown camera: {line!r}")
+            raise DataError(f"{printable(path)}: not a line of a picture, or of an unknown camera: {line[:80]!r}")
         name = words[9].removeprefix("dslr_images/")
         listed.add(name)
         camera = cameras[words[8]]
@@ -119,7 +121,7 @@ def _cameras(path: Path) -> dict[str, _Camera]:
             width, height = int(words[2]), int(words[3])
             fx, fy, cx, cy = (float(word) for word in words[4:8])
         except (ValueError, IndexError):
-            raise DataError(f"{printable(path)}: not a line of a camera: {line!r}") from None
+            raise DataError(f"{printable(path)}: not a line of a camera: {line[:80]!r}") from None
         cameras[words[0]] = _Camera((height, width), (fx, fy, cx, cy))
     return cameras
 

@@ -195,12 +195,15 @@ def _open(entry: DatasetEntry, root: Path, split: str, options: dict[str, Option
     from pydantic import ValidationError, validate_call
 
     name = entry.name
-    known = [key for key in signature(entry.open).parameters if key not in ("root", "split")]
-    for key in options:
+    parameters = signature(entry.open).parameters
+    known = [key for key in parameters if key not in ("root", "split")]
+    for key, value in options.items():
         if key not in known:
             near = get_close_matches(key, known, n=1)
             hint = f": did you mean {near[0]}?" if near else f"; it has {', '.join(known) or 'none'}"
             raise DataError(f"{name}: no option {key!r}{hint}")
+        if isinstance(value, str) and "Sequence" in str(parameters[key].annotation):
+            options[key] = [value]  # one name where several may stand, as --set scenes=pipes gives
     try:
         dataset: Dataset | OrdinalDataset = validate_call(entry.open)(root, split, **options)
     except ValidationError as error:

@@ -35,6 +35,28 @@ def test_eth3d_needs_all_scenes_unless_some_are_named(tmp_path: Path) -> None:
     assert len(SCENES) == 13
 
 
+def test_one_scene_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    eth3d(tmp_path)
+    assert check([tmp_path], "eth3d", reader_options=["scenes=pipes"]) == 0
+    out = capsys.readouterr().out
+    assert "2 samples, 0 broken" in out
+    assert "valid    95.8% of the pixels" in out  # 23 of 24
+    assert check([tmp_path], "eth3d", reader_options=["scenes=pipes,terrace"]) == 1
+    assert "has no folder terrace/" in capsys.readouterr().err
+
+
+def test_eth3d_points_where_a_picture_should_be_are_not_repeated_in_full(tmp_path: Path) -> None:
+    """A real line of points is megabytes long, and the message is one that people read."""
+    eth3d(tmp_path)
+    path = tmp_path / "pipes/dslr_calibration_jpg/images.txt"
+    text(path, "1.5 2.5 -1 " * 10_000 + "\n" + path.read_text() + "\n\n")
+    with pytest.raises(DataError, match="not a line of a picture") as caught:
+        open_eth3d(tmp_path, "train", scenes=["pipes"])
+    assert len(str(caught.value)) < 400
+    text(path, path.read_text().partition("\n")[2])
+    assert len(open_eth3d(tmp_path, "train", scenes=["pipes"])) == 2  # empty lines at the end are none
+
+
 def test_eth3d_depth_without_measurement_and_row_order(tmp_path: Path) -> None:
     eth3d(tmp_path)
     sample = open_eth3d(tmp_path, "train", scenes=["pipes"])[1]
