@@ -6,19 +6,22 @@ What a difference of rules is worth: `dptkit.evaluation.worth`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dptkit.errors import DataError
-from dptkit.evaluation.metric_words import CLASS_PREFIX
 from dptkit.evaluation.pairing import PairedDifference, paired_differences, pictures_in_common
 from dptkit.evaluation.protocol import differing_fields
 from dptkit.evaluation.protocol_words import FIELDS, explain
 from dptkit.evaluation.protocols import PROTOCOLS
 from dptkit.evaluation.published import PublishedRow, published_rows
 from dptkit.evaluation.result import EvaluationResult, Interval
+from dptkit.evaluation.worth import Worth
 
+FORMAT = 1
+"""Of files of comparisons."""
 SAMPLES = 10_000
 
 
@@ -102,9 +105,21 @@ def compare_results(results: Sequence[EvaluationResult], *, samples: int = SAMPL
     )
 
 
-def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
-    """As JSON-ready values."""
-    return asdict(comparison)
+def to_json(
+    comparison: Comparison | None,
+    worths: Sequence[Worth | None],
+    needs: Sequence[str],
+    against_paper: Sequence[Sequence[AgainstPaper]],
+) -> bytes:
+    """All of it as JSON text. worths, needs: of each result after the first; what is needed where there is no worth."""
+    values = {
+        "format": FORMAT,
+        "comparison": None if comparison is None else asdict(comparison),
+        "worth": [None if worth is None else asdict(worth) for worth in worths],
+        "worth_needs": list(needs),
+        "paper": [[asdict(row) for row in rows] for rows in against_paper],
+    }
+    return json.dumps(values, indent=1, allow_nan=False).encode()
 
 
 def explained_differences(left: EvaluationResult, right: EvaluationResult) -> tuple[FieldDifference, ...]:
@@ -199,14 +214,3 @@ def _caveats(result: EvaluationResult, base: str) -> tuple[str, ...]:
             if name not in ("metrics", "datasets", "dataset_options"):
                 caveats.append(f"{name} differs from {base}: {explain(name, ours)} There: {explain(name, published)}")
     return tuple(caveats)
-
-
-def ranking_metric(results: Sequence[EvaluationResult]) -> str | None:
-    """The first result's primary metric that all results have a value of."""
-    for name in (*results[0].protocol.metrics, *results[0].summary):
-        entries = [result.summary.get(name) for result in results]
-        if not name.startswith(CLASS_PREFIX) and all(
-            entry is not None and entry.value is not None for entry in entries
-        ):
-            return name
-    return None

@@ -21,8 +21,8 @@ class MetricWords:
 
     @property
     def heading(self) -> str:
-        """With the unit: "δ>1.25 %", "RMSE m", "AbsRel"."""
-        return f"{self.label} {'%' if self.percent else self.unit}".rstrip()
+        """As a column is headed: AbsRel, "δ>1.25 %"."""
+        return f"{self.label} %" if self.percent else self.label
 
     def number(self, value: float | None, *, signed: bool = False) -> str:
         """Without the unit: 2 digits after the point in percent, 4 otherwise; "-" for None."""
