@@ -86,7 +86,7 @@ VALUES: dict[str, dict[str, str]] = {
     },
     "task": {
         "depth": "Depth is compared with measured depth.",
-        "ordinal": "It is compared which of two points is nearer.",
+        "ordinal": "Two points of a picture are compared: which one is nearer.",
         "segmentation": "Labels are compared with labels.",
     },
 }
@@ -106,10 +106,7 @@ _POLICIES = {
 
 
 def explain(field: str, value: Any) -> str:
-    """What it means that `field` has this value (as in a result file), in one sentence.
-
-    Never fails: a value that is not known is quoted.
-    """
+    """What it means that `field` has this value (as in a result file), in one sentence."""
     if field in VALUES and isinstance(value, str) and value in VALUES[field]:
         return VALUES[field][value]
     if field in _SENTENCES:
