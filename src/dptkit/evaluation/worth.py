@@ -20,13 +20,13 @@ from dptkit.evaluation.pairing import pictures_in_common
 from dptkit.evaluation.protocol import DepthProtocol, Protocol, SegmentationProtocol, differing_fields
 from dptkit.evaluation.protocol_words import NEW_PREDICTION, OTHER_DATA
 from dptkit.evaluation.result import EvaluationResult, ImageResult
+from dptkit.evaluation.sample_places import SampleKey, sample_key, sample_places
 from dptkit.evaluation.scoring import fit_group, score_picture
 from dptkit.evaluation.subject import Prediction, StoredPredictions
 from dptkit.evaluation.summary import estimator
 from dptkit.image_io.names import printable
 
 Values = dict[str, float | None]
-_Key = tuple[str, str]
 _SAME = 1e-6
 """Relative difference up to which a score is the recorded one: another machine's arithmetic."""
 
@@ -126,11 +126,6 @@ def told_fields(left: Protocol, right: Protocol) -> tuple[dict[str, tuple[Any, A
     return told, not_told
 
 
-def _key(image: ImageResult) -> _Key:
-    """Names are unique within a source."""
-    return image.source, image.name
-
-
 class _Rescorer:
     """The pictures that a result scored, from data and predictions; `wanted`: those whose scores are."""
 
@@ -142,7 +137,7 @@ class _Rescorer:
         wanted: Sequence[ImageResult],
     ) -> None:
         self._dataset, self._predictions = dataset, predictions
-        self._wanted = [_key(image) for image in wanted]
+        self._wanted = [sample_key(image) for image in wanted]
         self._images = [image for image in result.images if image.state != "skipped"]
         self._places = self._find()
 
@@ -168,31 +163,24 @@ class _Rescorer:
         """Of each video, over all its pictures that the result scored; empty where each picture has its own."""
         if not isinstance(protocol, DepthProtocol) or protocol.alignment_scope == "image":
             return {}
-        videos: dict[tuple[str, str], list[_Key]] = {}
+        videos: dict[tuple[str, str], list[SampleKey]] = {}
         for image in self._images:
-            videos.setdefault((image.source, image.group), []).append(_key(image))
+            videos.setdefault((image.source, image.group), []).append(sample_key(image))
 
-        def pairs(keys: list[_Key]) -> Iterator[tuple[Prediction, Sample | OrdinalSample]]:
+        def pairs(keys: list[SampleKey]) -> Iterator[tuple[Prediction, Sample | OrdinalSample]]:
             for sample in self._samples(keys):
                 yield self._predictions.read(sample.name), sample
 
         return {video: fit_group(pairs(keys), protocol) for video, keys in videos.items()}
 
-    def _samples(self, keys: Sequence[_Key]) -> Iterator[Sample | OrdinalSample]:
+    def _samples(self, keys: Sequence[SampleKey]) -> Iterator[Sample | OrdinalSample]:
         for key in keys:
             yield self._dataset[self._places[key]]
 
-    def _find(self) -> dict[_Key, int]:
+    def _find(self) -> dict[SampleKey, int]:
         """Where in the data set each picture is. Raises DataError naming one that is not there."""
-        pairs: Sequence[Any] | None = getattr(self._dataset, "pairs", None)
-        places = {}
-        for index in range(len(self._dataset)):
-            try:
-                entry = self._dataset[index] if pairs is None else pairs[index]
-            except DataError:
-                continue  # broken then as now
-            places[(entry.source or self._dataset.name, entry.name)] = index
-        missing = [image.name for image in self._images if _key(image) not in places]
+        places = sample_places(self._dataset)
+        missing = [image.name for image in self._images if samplesample_key(image) not in places]
         if missing:
             raise DataError(
                 f"{self._dataset.name}: {len(missing)} of the result's pictures are not there, such as "
@@ -202,9 +190,9 @@ class _Rescorer:
 
 
 def _check_same(images: Sequence[ImageResult], recorded: Sequence[ImageResult], metrics: Sequence[str]) -> None:
-    now = {_key(image): image.scores for image in images}
+    now = {sample_key(image): image.scores for image in images}
     for image in recorded:
-        scores = now.get(_key(image), {})
+        scores = now.get(sample_key(image), {})
         for name in metrics:
             old, new = image.scores.get(name), scores.get(name)
             if (old is None) != (new is None) or (

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from two_results import result_of
 
 from dptkit.errors import DataError, UnknownModelError
 from dptkit.evaluation.compare import compare_results, compare_with_paper
@@ -13,7 +14,6 @@ from dptkit.evaluation.protocols import PROTOCOLS
 from dptkit.evaluation.published import PUBLISHED, Printed, published_models, published_rows
 from dptkit.evaluation.result import EvaluationResult, Interval
 from dptkit.presets import PRESETS
-from two_results import result_of
 
 NOISE = np.random.default_rng(3)
 HARD = NOISE.uniform(0.05, 0.4, 60)

@@ -1,4 +1,4 @@
-"""What each rule is worth: steps add up, each step is that of scoring by hand, and nothing is told that is not known."""
+"""What each rule is worth: steps add up, each is that of scoring by hand, and nothing is told that is not known."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from two_results import METRES, SHAPE, Guess, open_scenes, run, write_scenes
 
 from dptkit.errors import DataError
 from dptkit.evaluation import protocol as protocol_module
+from dptkit.evaluation.prediction_folder import PredictionFolder
 from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol, Protocol, SegmentationProtocol
-from dptkit.evaluation.protocol_words import FIELDS, VALUES, explain, protocol_sentences
+from dptkit.evaluation.protocol_words import FIELDS, VALUES, protocol_sentences
 from dptkit.evaluation.protocols import PROTOCOLS
 from dptkit.evaluation.result import EvaluationResult
-from dptkit.evaluation.prediction_folder import PredictionFolder
 from dptkit.evaluation.worth import Worth, told_fields, worth_of_differences
-from two_results import METRES, SHAPE, Guess, open_scenes, run, write_scenes
 
 Walk = Callable[..., tuple[Worth, EvaluationResult, EvaluationResult]]
 
@@ -74,7 +74,7 @@ def test_another_model_is_in_the_rest(walk: Walk) -> None:
 
 
 def test_one_fit_for_a_video(walk: Walk) -> None:
-    worth, _, right = walk(SHAPE, replace(SHAPE, alignment_scope="video"))
+    worth, _, _ = walk(SHAPE, replace(SHAPE, alignment_scope="video"))
     assert [step.field for step in worth.steps] == ["alignment_scope"]
     assert worth.steps[0].worth["abs_rel"] != 0
     assert worth.rest["abs_rel"] == pytest.approx(0, abs=1e-9)
