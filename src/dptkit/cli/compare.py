@@ -10,7 +10,7 @@ import typer
 from dptkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from dptkit.data.sample import Dataset
+    from dptkit.data.sample import Dataset, OrdinalDataset
     from dptkit.evaluation.result import EvaluationResult
     from dptkit.evaluation.subject import StoredPredictions
     from dptkit.evaluation.worth import Worth
@@ -112,7 +112,7 @@ def _stored_predictions(result: EvaluationResult, file: Path) -> StoredPredictio
     return f"the predictions kept in {result.predictions} are not there; put them back, or {_keep_predictions(result)}"
 
 
-def _open(result: EvaluationResult, data: Path, dataset: str | None) -> Dataset:
+def _open(result: EvaluationResult, data: Path, dataset: str | None) -> Dataset | OrdinalDataset:
     from dptkit.data.pairs import MissingFilesError
     from dptkit.data.registry import open_dataset
 

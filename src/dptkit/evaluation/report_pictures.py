@@ -134,8 +134,8 @@ def _depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, image:
         fit = Fit(image.fit["scale"], image.fit["shift"], domain, image.state == "degenerate")
     compared = compare_depth(prediction, sample, protocol, fit)
     top, left, height, width = compared.window
-    values = np.nan_to_num(resize_prediction(prediction.values, (height, width), protocol.interpolation))
-    values = values.astype(np.float64)
+    resized = resize_prediction(prediction.values, (height, width), protocol.interpolation)
+    values = np.nan_to_num(resized).astype(np.float64)
     inverse = compared.fit.domain == "inverse_depth"
     if inverse and prediction.quantity == "depth_m":
         values = 1 / np.maximum(values, _SMALLEST)

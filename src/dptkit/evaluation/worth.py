@@ -180,7 +180,7 @@ class _Rescorer:
     def _find(self) -> dict[SampleKey, int]:
         """Where in the data set each picture is. Raises DataError naming one that is not there."""
         places = sample_places(self._dataset)
-        missing = [image.name for image in self._images if samplesample_key(image) not in places]
+        missing = [image.name for image in self._images if sample_key(image) not in places]
         if missing:
             raise DataError(
                 f"{self._dataset.name}: {len(missing)} of the result's pictures are not there, such as "
