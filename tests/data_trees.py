@@ -146,6 +146,60 @@ def kitti_bts(root: Path) -> Tree:
                  count=1)  # fmt: skip
 
 
+def array(path: Path, values: npt.NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, values)
+
+
+def diode(root: Path) -> Tree:
+    metres = (CODES / 8).astype(np.float32)
+    mask = (BYTES % 2).astype(np.float32)
+    indoors = "val/indoors/scene_00019/scan_00183/00019_00183_indoors_000_010"
+    for stem in (indoors, "val/outdoor/scene_00022/scan_00193/00022_00193_outdoor_000_010"):
+        picture(root / f"{stem}.png")
+        array(root / f"{stem}_depth.npy", metres[:, :, None])
+        array(root / f"{stem}_depth_mask.npy", mask)
+    return _tree("diode", "val", f"{indoors}.png", f"{indoors}_depth.npy", metres, (mask > 0) & (metres > 0),
+                 kind=METRES, sample=indoors.removeprefix("val/"), group="indoors/scene_00019",
+                 intrinsics=(886.81, 927.06, 512.0, 384.0))  # fmt: skip
+
+
+def ibims_1(root: Path) -> Tree:
+    names = ("corridor_01", "kitchen_02")
+    invalid, transparent = np.where(BYTES % 2, 255, 0).astype(np.uint8), np.where(BYTES > 100, 255, 0).astype(np.uint8)
+    for name in names:
+        for folder, values in (("depth", CODES), ("mask_invalid", invalid), ("mask_transp", transparent)):
+            grey(root / f"ibims1_core_raw/{folder}/{name}.png", values)
+        picture(root / f"ibims1_core_raw/rgb/{name}.png")
+        text(root / f"ibims1_core_raw/calib/{name}.txt", "5,6,3,2\n")
+    text(root / "imagelist.txt", "\n".join(names) + "\n")
+    return _tree("ibims-1", "test", "ibims1_core_raw/rgb/corridor_01.png", "ibims1_core_raw/depth/corridor_01.png",
+                 CODES * (50 / 65535), (CODES > 0) & (invalid > 0) & (transparent > 0), kind=METRES,
+                 sample="corridor_01", group="corridor_01", intrinsics=(5.0, 6.0, 3.0, 2.0))  # fmt: skip
+
+
+def sun_rgbd(root: Path) -> Tree:
+    from scipy.io import savemat
+
+    scenes = ("kv2/kinect2data/000065_resize", "kv1/b3dodata/img_0063")
+    stored = np.array([[int(f"{code:016b}"[3:] + f"{code:016b}"[:3], 2) for code in row] for row in CODES], np.uint16)
+    for scene in scenes:
+        name = scene.rpartition("/")[2]
+        picture(root / f"SUNRGBD/{scene}/image/{name}.jpg")
+        for folder in ("depth", "depth_bfx"):
+            # Another name than the picture's, as in kv1/b3dodata.
+            grey(root / f"SUNRGBD/{scene}/{folder}/{name}_abs_smooth.png", stored)
+        text(root / f"SUNRGBD/{scene}/intrinsics.txt", "5 0 3 0 6 2 0 0 1 \n")
+    places = np.array([f"/n/fs/sun3d/data/SUNRGBD/{scene}" for scene in scenes], object)
+    split = root / "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
+    split.parent.mkdir(parents=True)
+    savemat(split, {"alltest": places, "alltrain": places[1:]})
+    folder = f"SUNRGBD/{scenes[0]}"
+    return _tree("sun-rgbd", "test", f"{folder}/image/000065_resize.jpg",
+                 f"{folder}/depth/000065_resize_abs_smooth.png", CODES / 1000, CODES > 0, kind=METRES,
+                 sample=scenes[0], group="kv2/kinect2data", intrinsics=(5.0, 6.0, 3.0, 2.0))  # fmt: skip
+
+
 def ade20k(root: Path) -> Tree:
     stored = np.minimum(BYTES, 150)
     for number in (1, 2):
@@ -302,10 +356,13 @@ def apolloscape(root: Path) -> Tree:
                  sample=f"{part}/{name}", group=part)  # fmt: skip
 
 
+NEEDED = {"megadepth": "h5py", "irs": "OpenEXR", "sun_rgbd": "scipy"}
+"""Optional packages that a tree is written and read with."""
+
 TREES: dict[str, Callable[[Path], Tree]] = {
     function.__name__: function
     for function in (
         *(manifest, pairs, labels, nyuv2_bts, kitti, kitti_bts, ade20k, pascal_context, camvid, redweb, hrwsi, wsvd),
-        *(megadepth, diml, diml_full, blendedmvs, tartanair, irs, apolloscape),
+        *(megadepth, diml, diml_full, blendedmvs, tartanair, irs, apolloscape, diode, ibims_1, sun_rgbd),
     )
 }

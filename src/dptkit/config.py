@@ -39,13 +39,17 @@ class ViTConfig:
 
 @dataclass(frozen=True)
 class HybridConfig:
-    """ResNetV2 stem (stages 0 and 1 are tapped) and a ViT on its stride-16 map (two blocks are tapped)."""
+    """ResNetV2 stem and a ViT on its stride-16 map.
+
+    `out_indices`: two tapped blocks, beside the stem's stages 0 and 1 (the published networks), or four and no stage
+    of the stem (paper, Table 6).
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
     width: int = 768
     depth: int = 12
     heads: int = 12
-    out_indices: tuple[int, int] = (8, 11)
+    out_indices: tuple[int, int] | tuple[int, int, int, int] = (8, 11)
     stem_width: int = 64
     stem_depths: tuple[int, int, int] = (3, 4, 9)
     position_grid: tuple[int, int] = (24, 24)

@@ -115,12 +115,23 @@ def _classifier(repository: str) -> EncoderWeights:
     return EncoderWeights(WeightSource(f"{repository}.safetensors", address, "hf"), "Apache-2.0")
 
 
+def _deit(filename: str, sha256_prefix: str) -> EncoderWeights:
+    address = f"https://dl.fbaipublicfiles.com/deit/{filename}"
+    return EncoderWeights(WeightSource(filename, address, "timm", sha256=sha256_prefix), "Apache-2.0")
+
+
 IMAGENET_ENCODERS: dict[EncoderConfig, EncoderWeights] = {
     VIT_BASE: _classifier("vit-base-patch16-384"),
     VIT_LARGE: _classifier("vit-large-patch16-384"),
     HybridConfig(): _classifier("vit-hybrid-base-bit-384"),
 }
 """What the paper's encoders start from: ImageNet-21k, then ImageNet at 384 pixels (paper section 4)."""
+
+DEIT_ENCODERS: dict[EncoderConfig, EncoderWeights] = {
+    VIT_BASE: _deit("deit_base_patch16_384-8de9b5d1.pth", "8de9b5d1"),
+    replace(VIT_BASE, prefix_tokens=2): _deit("deit_base_distilled_patch16_384-d0272ac0.pth", "d0272ac0"),
+}
+"""ViT-Base trained on ImageNet alone (facebookresearch/deit), without and with a distillation token (Table 8)."""
 
 _TABLE = (
     Preset(
@@ -218,6 +229,13 @@ _TABLE = (
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _TABLE}
 """Every published model by name."""
 
+UNPUBLISHED: dict[str, ModelSpec] = {
+    "dpt-base": ModelSpec(
+        "dpt-base", DPT_BASE, _MONODEPTH, _RELATIVE, license="unstated", trained_on="nothing: an architecture"
+    ),
+}
+"""Architectures of the paper that can be trained, of which no weights were published."""
+
 DEFAULT_MODELS = {"depth": "dpt-lite", "segmentation": "dpt-hybrid-ade20k"}
 
 
@@ -228,3 +246,13 @@ def find_preset(name: str) -> Preset:
     near = get_close_matches(name, PRESETS, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else f"known models: {', '.join(PRESETS)}"
     raise UnknownModelError(f"{name}: no such model or file; {hint}")
+
+
+def find_architecture(name: str) -> ModelSpec:
+    """What a published model is, or one of `UNPUBLISHED`. Raises UnknownModelError naming the nearest one."""
+    if name in UNPUBLISHED:
+        return UNPUBLISHED[name]
+    near = get_close_matches(name, [*PRESETS, *UNPUBLISHED], n=1, cutoff=0.4)
+    if name not in PRESETS and near:
+        raise UnknownModelError(f"{name}: no such model; did you mean {near[0]}?")
+    return find_preset(name).spec

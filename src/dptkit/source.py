@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from dptkit.errors import WeightsError
 
-Layout = Literal["isl", "hf", "dptkit"]
+Layout = Literal["isl", "hf", "timm", "dptkit"]
 
 # The cache keeps its own files beside the weights, so their endings are not free for use.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")

@@ -19,7 +19,7 @@ from dptkit.config import DepthDecoding, ModelSpec, SegmentationHeadConfig
 from dptkit.data import kitti
 from dptkit.data.pascal_context import CLASS_NAMES
 from dptkit.model.build import build_model
-from dptkit.presets import PRESETS
+from dptkit.presets import PRESETS, UNPUBLISHED, find_architecture
 from dptkit.training.config import MetricLoss, OnDisk, Phase, Procedural, TrainConfig, read_config
 from dptkit.training.loop import Trainer
 from dptkit.training.optimiser import PEAK_LR
@@ -33,6 +33,7 @@ LONGEST_SIDE = 96
 
 DEPTH_RATES, SEGMENTATION_RATES = (1e-5, 1e-4), (0.002, 0.002)
 PAPER_RATES = {  # encoder, decoder: section 4.1 and 4.2
+    "dpt-base-curated": DEPTH_RATES,
     "dpt-large-mix6-curated": DEPTH_RATES,
     "dpt-large-mix6": DEPTH_RATES,
     "dpt-hybrid-mix6-curated": DEPTH_RATES,
@@ -50,7 +51,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def small_spec(name: str) -> ModelSpec:
     """The miniature, with all of the classes that the tiny trees' labels have."""
-    spec, original = miniatures.miniature_spec(name), PRESETS[name].spec
+    spec, original = miniatures.miniature_spec(name), find_architecture(name)
     if isinstance(original.model.head, SegmentationHeadConfig):
         model = replace(spec.model, head=original.model.head)
         return replace(spec, model=model, decoding=original.decoding)
@@ -62,6 +63,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     specs = {name: small_spec(name) for name in PRESETS}
     for name, preset in list(PRESETS.items()):
         monkeypatch.setitem(PRESETS, name, replace(preset, spec=specs[name]))
+    for name in list(UNPUBLISHED):
+        monkeypatch.setitem(UNPUBLISHED, name, small_spec(name))
     monkeypatch.setattr(kitti, "KB_SIZE", (4, 6))  # the trees' pictures
 
 
@@ -93,7 +96,7 @@ def tree_of(source: OnDisk | Procedural, folder: Path) -> OnDisk:
 
 
 def start_files(config: TrainConfig, folder: Path) -> dict[str, object]:
-    start, spec = config.model, PRESETS[config.model.architecture].spec
+    start, spec = config.model, find_architecture(config.model.architecture)
     changes: dict[str, object] = {"imagenet_stem": False}
     torch.manual_seed(1)
     network = build_model(spec.model)
@@ -170,6 +173,7 @@ def test_what_the_paper_prints() -> None:
         ("dpt-hybrid-pascal-context", 50, 4_998),
         ("dpt-large-mix6", 60, 72_000),
         ("dpt-hybrid-mix6-curated", 60, 72_000),
+        ("dpt-base-curated", 60, 72_000),
     ):
         config = read_config(CONFIGS[name])
         assert config.steps * config.phases[0].batch_size == pytest.approx(epochs * pictures, rel=1e-4), name

@@ -39,7 +39,8 @@ def check(
 
     Ends with 1 if anything is broken or missing. With several splits each has its own sheet, named after it.
     """
-    from dptkit.data.registry import detect_dataset, splits_of
+    from dptkit.data.detect import detect_dataset
+    from dptkit.data.registry import splits_of
 
     options = parse_reader_options(reader_options or [])
     failed = False

@@ -26,7 +26,8 @@ def shard(
     A shard appears whole or not at all; run again after an interruption, it goes on where it stopped.
     """
     from dptkit.cli.progress import PictureScreen
-    from dptkit.data.registry import detect_dataset, open_dataset, splits_of
+    from dptkit.data.detect import detect_dataset
+    from dptkit.data.registry import open_dataset, splits_of
     from dptkit.data.shard_writing import write_shards
 
     name = dataset or detect_dataset(folder)

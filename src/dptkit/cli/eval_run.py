@@ -23,6 +23,7 @@ from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
 from dptkit.evaluation.open_subject import open_subject
 from dptkit.evaluation.protocol import Protocol
 from dptkit.evaluation.result import EvaluationResult, write_result
+from dptkit.evaluation.subject import Subject
 from dptkit.evaluation.tables import class_table, result_table, write_image_csv
 from dptkit.image_io.names import printable
 from dptkit.presets import find_preset
@@ -68,9 +69,10 @@ class Outputs:
             raise ConfigError(f"--json and --csv are both {printable(self.json)}")
         names: dict[str, str] = {}
         for model in models:
-            other = names.setdefault(file_name(model), model)
-            if names[file_name(model)] is not model:
-                raise ConfigError(f"--model: {other} and {model} would be written under one name")
+            if file_name(model) in names:
+                other = names[file_name(model)]
+                raise ConfigError(f"--model: {printable(other)} and {printable(model)} would be written under one name")
+            names[file_name(model)] = model
 
 
 def file_name(model: str) -> str:
@@ -128,6 +130,8 @@ class EvaluationRun:
         """The data set, the protocol with the split that is read, and what the result says of the data set."""
         name = self.dataset or detect_dataset(self.data)
         protocol = self.protocol
+        if name != "shards":  # of any data set; they say of which when they are open
+            self._check_dataset(name)
         given: dict[str, Option] = {**getattr(protocol, "dataset_options", {}), **self.data_options}
         split = self._split(name)
         opened = open_ordinal_dataset if find_dataset(name).kind == "ordinal" else open_dataset
@@ -138,11 +142,8 @@ class EvaluationRun:
             if not self.allow_skipped:
                 raise
             dataset = error.dataset
-        if protocol.datasets and not {name, dataset.name} & set(protocol.datasets):
-            raise ConfigError(
-                f"{protocol.name} is made for {' and '.join(protocol.datasets)}, not {dataset.name}; to use it all the "
-                f"same, under a name that says so: --set datasets={dataset.name}"
-            )
+        if name == "shards":
+            self._check_dataset(dataset.name)
         if split != protocol.split:
             # What is made for any data set has no split of its own.
             named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
@@ -152,6 +153,13 @@ class EvaluationRun:
         if given:
             facts["options"] = dict(given)
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
+
+    def _check_dataset(self, name: str) -> None:
+        if self.protocol.datasets and name not in self.protocol.datasets:
+            raise ConfigError(
+                f"{self.protocol.name} is made for {' and '.join(self.protocol.datasets)}, not {name}; to use it all "
+                f"the same, under a name that says so: --set datasets={name}"
+            )
 
     def _split(self, name: str) -> str:
         if self.split is not None or self.protocol.datasets:
@@ -171,16 +179,8 @@ class EvaluationRun:
         facts: dict[str, Any],
         screen: EvaluationScreen,
     ) -> EvaluationResult:
-        subject = open_subject(
-            model,
-            protocol,
-            device=self.device,
-            precision=self.precision,
-            quantity=self.quantity,
-            scale=self.scale,
-        )
         result = evaluate(
-            subject,
+            self._subject(model, protocol),
             dataset,
             protocol,
             dataset_facts=facts,
@@ -198,9 +198,11 @@ class EvaluationRun:
 
     def _finish(self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset) -> None:
         if self.outputs.report is not None:
-            from dptkit.evaluation.report import write_report
+            from dptkit.cli.eval_report import write_run_report
 
-            write_report(self.outputs.report, results, dataset)
+            write_run_report(
+                self.outputs.report, results, dataset, lambda k: self._subject(self.models[k], results[k].protocol)
+            )
         # Only now: until all models are done, the same command takes the first ones from their journals.
         for model in self.models:
             if (journal := self.outputs.journal(model)) is not None:
@@ -210,6 +212,16 @@ class EvaluationRun:
         if classes is not None:
             typer.echo()
             print_table(classes)
+
+    def _subject(self, model: str, protocol: Protocol) -> Subject:
+        return open_subject(
+            model,
+            protocol,
+            device=self.device,
+            precision=self.precision,
+            quantity=self.quantity,
+            scale=self.scale,
+        )
 
     def _interrupted(self, model: str, done: int, total: int) -> None:
         journal = self.outputs.journal(model)

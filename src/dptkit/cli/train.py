@@ -35,11 +35,11 @@ def train(
 
     wanted = read_config(config, overrides or [])
     folder = output or Path("runs") / wanted.name
-    _settle_process()
+    settle_process()
     return _check(wanted, folder) if check else _train(wanted, folder)
 
 
-def _settle_process() -> None:
+def settle_process() -> None:
     """Settings that belong to a process, which a library leaves alone."""
     # Every shape of crops needs hundreds of oneDNN's kernels. It keeps 1024, so that with three shapes it compiles them
     # anew in every step: 6 to 9 images/s in place of 18 to 21, measured on two cores.

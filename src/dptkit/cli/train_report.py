@@ -14,7 +14,7 @@ from dptkit.training.check_sources import SourceReport
 def print_report(report: RunReport) -> None:
     """On standard output."""
     header = ("source", "data set", "pictures", "sizes", "holds", "valid", "values")
-    _print_table([header, *(_source_row(source) for source in report.sources)])
+    print_table([header, *(_source_row(source) for source in report.sources)])
     typer.echo()
     rows = [("phase", "crops", "batch", "steps", "s/step", "loader s/batch", "images/s", "time", "loss now")]
     for number, found in enumerate(report.phases):
@@ -26,7 +26,7 @@ def print_report(report: RunReport) -> None:
                 describe_seconds(found.seconds), f"{found.loss:.4g}",
             )
         )  # fmt: skip
-    _print_table(rows)
+    print_table(rows)
     typer.echo()
     where = "on the GPU" if report.on_gpu else "of this process"
     memory = f"{report.memory_bytes / 1e9:.2f} GB at most {where}" if report.memory_bytes else "unknown"
@@ -49,7 +49,8 @@ def _source_row(source: SourceReport) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Columns in plain text, on standard output."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -8,11 +8,13 @@ Relied on    cleinc/bts utils/extract_official_train_test_set_from_mat.py and py
 
 nyu_depth_v2_labeled.mat is HDF5 (h5py): images [1449, 3, 640, 480], rawDepths and depths [1449, 640, 480] in metres.
 splits.mat is an older MATLAB format (scipy): trainNdxs 795, testNdxs 654, from 1.
+The 654 test pictures of both are the same, but not to the pixel: the labelled set's have a white frame where the colour
+camera saw nothing; BTS made the outer 6 to 8 pixels black and stored JPEG and whole millimetres. Published figures of
+fine-tuned models (DPT's among them) are on BTS's copies.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +33,8 @@ from dptkit.data.pairs import (
     require_folder,
     scaled,
 )
-from dptkit.data.reading import import_h5py, read_codes, read_lines
-from dptkit.data.sample import Sample
+from dptkit.data.reading import import_h5py, read_codes, read_lines, read_mat
+from dptkit.data.sample import Sample, SampleFiles
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
@@ -67,6 +69,11 @@ class NyuLabelled:
             image, target.values, target.quantity, target.unit, target.valid,
             source=self.name, name=f"{number:05d}", group=self.groups[index], intrinsics=INTRINSICS,
         )  # fmt: skip
+
+    def sample_files(self) -> Iterator[SampleFiles]:
+        """Source, name and file of each sample: the same file for all."""
+        for number in self.numbers:
+            yield SampleFiles(self.name, f"{number:05d}", (self.path,))
 
 
 def open_nyu(root: Path, split: str, *, depth: Literal["raw", "filled"] = "raw") -> NyuLabelled:
@@ -145,13 +152,8 @@ def _text(file: Any, reference: Any) -> str:
 
 def _split_numbers(root: Path, split: str) -> tuple[int, ...]:
     path = require_file("nyuv2", root, SPLITS, "it says which pictures are train and which test")
-    try:
-        loadmat = importlib.import_module("scipy.io").loadmat
-    except ImportError:
-        raise DataError("NYUv2's splits.mat needs scipy: pip install scipy (or use split 'all')") from None
     key = f"{split}Ndxs"
-    try:
-        numbers = loadmat(path)[key]
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise DataError(f"{printable(path)}: no {key} can be read ({error})") from error
+    numbers = read_mat(path).get(key)
+    if numbers is None:
+        raise DataError(f"{printable(path)}: no {key} in it")
     return tuple(int(number) - 1 for number in np.ravel(numbers))

@@ -6,12 +6,13 @@ ROOT/x.jpg, ROOT/x_depth.png                       pairs in one folder, whole or
 
 Where nobody divided the samples, a tenth is held out as split "val", or what comes near it in whole groups (of the
 manifest, or subfolders), the smallest first; of a single group the last by name, as neighbours in a video are alike.
+Split "all" is everything, to evaluate on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from dptkit.data.pairs import PairedFiles, check_split, names_in, require_folder
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "all")
+_PARTS = ("train", "val")
 HELD_OUT = 10
 """One in so many samples."""
 
@@ -38,28 +40,37 @@ def open_folder(
     scale: float | None = None,
     sources: Sequence[str] | None = None,
 ) -> PairedFiles:
-    """A folder of pictures and depth; split train or val, or one that a manifest has.
+    """A folder of pictures and depth; split train, val or all, or one that a manifest has.
 
     kind, scale: of pairs, as for `pairs`; without a scale, depth in PNG and TIFF is millimetres, in other files metres.
     sources: of a manifest, those to read. Raises DataError if the files tell nothing.
     """
     require_folder("folder", root)
     if (root / "manifest.csv").is_file():
-        splits = tuple(manifest_splits(root))
-        if len(splits) == 1 and split in SPLITS:
-            return hold_out(open_manifest(root, splits[0], sources=sources), split)
+        splits = manifest_splits(root)
+        if split == "all" and "all" not in splits:
+            return _whole_manifest(root, splits, sources)
+        if len(splits) == 1 and split in _PARTS:
+            return hold_out(open_manifest(root, next(iter(splits)), sources=sources), split)
         return open_manifest(root, split, sources=sources)
     check_split("folder", split, SPLITS)
-    parts = {part: options for part in ("", *SPLITS) if (options := _layout(root / part)) is not None}
+    parts = _parts(root)
     if not parts:
         raise DataError(
             f"folder: {printable(root)} has no manifest.csv, no images/ and depth/, and no x.jpg beside x{_ENDING}.png "
             "(in itself, or in train/ and val/)"
         )
-    if split in parts and set(SPLITS) <= set(parts):
+    if split == "all":
+        return _joined({part: _open_part(root, part, options, kind, scale) for part, options in parts.items()})
+    if split in parts and len(parts) > 1:
         return _open_part(root, split, parts[split], kind, scale)
-    only = "" if "" in parts else next(iter(parts))
+    only = next(iter(parts))
     return hold_out(_open_part(root, only, parts[only], kind, scale), split)
+
+
+def lies_in_pairs(root: Path) -> bool:
+    """Whether pictures and depth lie in `root` as `open_folder` finds them, in one of the ways without a manifest."""
+    return bool(_parts(root))
 
 
 def hold_out(dataset: PairedFiles, split: str) -> PairedFiles:
@@ -81,6 +92,43 @@ def hold_out(dataset: PairedFiles, split: str) -> PairedFiles:
             count += size
         held = {pair.name for pair in pairs if pair.group in groups}
     return replace(dataset, pairs=tuple(pair for pair in pairs if (pair.name in held) == (split == "val")))
+
+
+def _whole_manifest(root: Path, splits: Mapping[str, Sequence[str]], sources: Sequence[str] | None) -> PairedFiles:
+    for source in sources or ():
+        if not any(source in known for known in splits.values()):
+            raise DataError(f"{printable(root / 'manifest.csv')}: no source {source!r}")
+    wanted = {
+        split: [source for source in known if sources is None or source in sources] for split, known in splits.items()
+    }
+    parts = [open_manifest(root, split, sources=known) for split, known in wanted.items() if known]
+    if not parts:
+        raise DataError(f"{printable(root / 'manifest.csv')}: no rows")
+    return replace(parts[0], pairs=tuple(pair for part in parts for pair in part.pairs))
+
+
+def _joined(parts: Mapping[str, PairedFiles]) -> PairedFiles:
+    """All pairs; of several parts their names and groups begin with the part's, as the same may be in both."""
+    first = next(iter(parts.values()))
+    if len(parts) == 1:
+        return first
+    return replace(
+        first,
+        pairs=tuple(
+            pair._replace(name=f"{part}/{pair.name}", group=f"{part}/{pair.group}")
+            for part, dataset in parts.items()
+            for pair in dataset.pairs
+        ),
+    )
+
+
+def _parts(root: Path) -> dict[str, dict[str, Any]]:
+    """ "train" and "val" if both are there, else what there is -> options of `open_pairs`."""
+    found = {part: options for part in ("", *_PARTS) if (options := _layout(root / part)) is not None}
+    if set(_PARTS) <= set(found):
+        return {part: found[part] for part in _PARTS}
+    only = "" if "" in found else next(iter(found), None)
+    return {} if only is None else {only: found[only]}
 
 
 def _layout(folder: Path) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.data.reading import read_rgb
-from dptkit.data.sample import IGNORED, Dataset, OrdinalDataset, Sample, TargetQuantity, TargetUnit
+from dptkit.data.sample import IGNORED, Dataset, OrdinalDataset, Sample, SampleFiles, TargetQuantity, TargetUnit
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
@@ -106,6 +106,12 @@ class PairedFiles:
         """The file of the picture."""
         return self.root / self.pairs[index].image
 
+    def sample_files(self) -> Iterator[SampleFiles]:
+        """Source, name and files of each sample, in order."""
+        for pair in self.pairs:
+            files = tuple(self.root / path for path in (pair.image, *pair.targets))
+            yield SampleFiles(pair.source or self.name, pair.name, files)
+
     def missing_files(self) -> list[str]:
         """Files of pairs that do not exist, relative to the folder. Lists each folder once; opens nothing."""
         return absent_files(self.root, (path for pair in self.pairs for path in (pair.image, *pair.targets)))
@@ -190,6 +196,13 @@ def check_split(dataset: str, split: str, known: Iterable[str]) -> None:
     known = tuple(known)
     if split not in known:
         raise DataError(f"{dataset}: no split {split!r}; there is {', '.join(known) or 'none'}")
+
+
+def same_size(path: Path, values: npt.NDArray[Any], other_path: Path, other: npt.NDArray[Any]) -> None:
+    """Raises DataError naming both files where their arrays are not of one size."""
+    if values.shape != other.shape:
+        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (values, other)]
+        raise DataError(f"{printable(path)}: {sizes[0]} pixels, but {printable(other_path)} has {sizes[1]}")
 
 
 def depth_target(metres: npt.NDArray[Any]) -> Target:

@@ -108,6 +108,20 @@ def read_h5(path: Path, key: str) -> npt.NDArray[np.float32]:
     return _plane(path, values)
 
 
+def read_mat(path: Path) -> dict[str, Any]:
+    """The variables of a MATLAB file before version 7.3, without dimensions of length 1 around cells of text."""
+    try:
+        scipy_io = importlib.import_module("scipy.io")
+    except ImportError:
+        raise DataError(f"{printable(path)}: MATLAB files (.mat) need scipy: pip install scipy") from None
+    # A broken file fails in many ways, some of scipy's own: each of them means that it cannot be read.
+    try:
+        content: dict[str, Any] = scipy_io.loadmat(path)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    return content
+
+
 def import_h5py() -> Any:
     """The optional module h5py. Raises DataError with what to install."""
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
@@ -15,9 +15,12 @@ from dptkit.data.blendedmvs import open_blendedmvs
 from dptkit.data.camvid import open_camvid
 from dptkit.data.da2k import open_da2k
 from dptkit.data.diml import open_diml
+from dptkit.data.diode import SPLITS as DIODE_SPLITS
+from dptkit.data.diode import open_diode
 from dptkit.data.diw import open_diw
 from dptkit.data.eth3d import open_eth3d
 from dptkit.data.folder import label_splits, manifest_splits, open_labels, open_manifest, open_pairs
+from dptkit.data.ibims import LIST, open_ibims
 from dptkit.data.irs import open_irs
 from dptkit.data.kitti import open_kitti, open_kitti_bts
 from dptkit.data.megadepth import open_megadepth
@@ -28,22 +31,25 @@ from dptkit.data.rendered import open_rendered
 from dptkit.data.sample import Dataset, OrdinalDataset
 from dptkit.data.shards import INDEX, open_shards, read_index
 from dptkit.data.sintel import open_sintel
+from dptkit.data.sun_rgbd import FOLDER as SUN_RGBD
+from dptkit.data.sun_rgbd import open_sun_rgbd
 from dptkit.data.tartanair import open_tartanair
 from dptkit.data.tum import open_tum
 from dptkit.data.unlabelled import open_pictures
 from dptkit.data.web_stereo import open_hrwsi, open_redweb, open_wsvd
 from dptkit.errors import DataError
-from dptkit.image_io.names import printable
 
 Option = str | int | float | bool | None | Sequence[str]
 
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """A data set by name. open: (root, split, options by keyword). marks: files and folders that give it away.
+    """A data set by name. open: (root, split, options by keyword).
 
     splits: those it has; of your own folders they are found by `splits_of`. kind: what its samples are, `Sample` or
-    `OrdinalSample`, which only `open_ordinal_dataset` opens.
+        `OrdinalSample`, which only `open_ordinal_dataset` opens.
+    marks: files and folders that are all there where it is, for `detect_dataset`; of a pattern with * any that fits.
+    expected: samples of a split, where whoever distributes it or its usual evaluation says so.
     """
 
     name: str
@@ -53,6 +59,7 @@ class DatasetEntry:
     open: Callable[..., Dataset | OrdinalDataset]
     splits: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    expected: Mapping[str, int] = field(default_factory=dict)
     kind: Literal["dense", "ordinal"] = "dense"
 
 
@@ -67,32 +74,48 @@ _ENTRIES = (
     DatasetEntry(
         "nyuv2", "indoor, Kinect, metres: the labelled set", "none stated; research",
         "https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html", open_nyu, ("train", "test", "all"), (LABELLED,),
+        {"train": 795, "test": 654, "all": 1449},
     ),
     DatasetEntry(
         "nyuv2-bts", "NYUv2 as BTS distributes it", "none stated; research", "https://github.com/cleinc/bts",
-        open_nyu_bts, ("train", "test"), ("official_splits",),
+        open_nyu_bts, ("train", "test"), ("official_splits",), {"train": 24_231, "test": 654},
     ),
     DatasetEntry(
         "kitti", "driving, LiDAR, metres: Eigen's split, improved ground truth", "CC BY-NC-SA 3.0",
         "https://www.cvlibs.net/datasets/kitti/eval_depth.php", open_kitti, ("train", "test"),
-        ("raw", "data_depth_annotated"),
+        ("raw", "data_depth_annotated"), {"test": 652},
     ),
     DatasetEntry(
         "kitti-bts", "KITTI in BTS's folders", "CC BY-NC-SA 3.0", "https://github.com/cleinc/bts",
-        open_kitti_bts, ("train", "test"), ("data_depth_annotated",),
+        open_kitti_bts, ("train", "test"), ("data_depth_annotated",), {"test": 652},
+    ),
+    DatasetEntry(
+        "diode", "indoors and outdoors, laser scanner, metres", "MIT", "https://diode-dataset.org", open_diode,
+        DIODE_SPLITS, ("val/*/scene_*",),
+        {"train": 25_458, "train-indoors": 8574, "train-outdoor": 16_884, "val": 771, "val-indoors": 325,
+         "val-outdoor": 446},
+    ),
+    DatasetEntry(
+        "ibims-1", "indoor, laser scanner, metres, sharp edges", "see its page", "https://www.bgu.tum.de/lmf/ibims1",
+        open_ibims, ("test",), (LIST, "ibims1_core_*"), {"test": 100},
+    ),
+    DatasetEntry(
+        "sun-rgbd", "indoor, four depth cameras, metres", "none stated; research", "https://rgbd.cs.princeton.edu",
+        open_sun_rgbd, ("train", "test"), (SUN_RGBD,), {"train": 5285, "test": 5050},
     ),
     DatasetEntry(
         "ade20k", "150 classes, SceneParsing", "pictures: non-commercial research; labels: BSD-3-Clause",
         "http://sceneparsing.csail.mit.edu", open_ade20k, ("train", "val"), ("annotations/training", "images/training"),
+        {"train": 20_210, "val": 2000},
     ),
     DatasetEntry(
         "pascal-context", "59 classes", "pictures: Flickr's terms; labels: none stated",
         "https://www.cs.stanford.edu/~roozbeh/pascal-context", open_pascal_context, ("train", "val"),
-        ("SegmentationClassContext",),
+        ("SegmentationClassContext",), {"train": 4998, "val": 5105},
     ),
     DatasetEntry(
         "camvid", "driving, 11 classes", "CC BY-NC 4.0", "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid",
-        open_camvid, ("train", "val", "test"), ("trainannot", "testannot"),
+        open_camvid, ("train", "val", "test"), ("trainannot", "testannot"), {"train": 367, "val": 101, "test": 233},
     ),
     DatasetEntry(
         "redweb", "web stereo, relative inverse depth", "none stated; research",
@@ -101,7 +124,7 @@ _ENTRIES = (
     DatasetEntry(
         "hrwsi", "web stereo, relative inverse depth", "none stated; research",
         "https://github.com/KexianHust/Structure-Guided-Ranking-Loss", open_hrwsi, ("train", "val"),
-        ("train/imgs", "train/valid_masks"),
+        ("train/imgs", "train/valid_masks"), {"train": 20_378, "val": 400},
     ),
     DatasetEntry(
         "wsvd", "stereo videos; frames and disparity are yours to make", "each video's",
@@ -134,20 +157,20 @@ _ENTRIES = (
     DatasetEntry(
         "diw", "web pictures, which of two points is nearer", "none stated; research",
         "https://www-personal.umich.edu/~wfchen/depth-in-the-wild", open_diw, ("train", "val", "test"),
-        ("DIW_test.csv",), "ordinal",
+        ("DIW_test.csv",), {"test": 74_441}, "ordinal",
     ),
     DatasetEntry(
         "da-2k", "sharp varied pictures, which of two points is nearer", "Apache-2.0",
         "https://huggingface.co/datasets/depth-anything/DA-2K", open_da2k, ("test",),
-        ("annotations.json", "images/transparent_reflective"), "ordinal",
+        ("annotations.json", "images/transparent_reflective"), kind="ordinal",
     ),
     DatasetEntry(
         "eth3d", "laser-scanned scenes, 24 megapixels, metres", "CC BY-NC-SA 4.0", "https://www.eth3d.net/datasets",
-        open_eth3d, ("train",), ("courtyard/ground_truth_depth",),
+        open_eth3d, ("train",), ("courtyard/ground_truth_depth",), {"train": 454},
     ),
     DatasetEntry(
         "sintel", "animated film, exact depth", "none stated; the film: CC BY 3.0",
-        "http://sintel.is.tue.mpg.de/depth", open_sintel, ("train",), ("training/depth",),
+        "http://sintel.is.tue.mpg.de/depth", open_sintel, ("train",), ("training/depth",), {"train": 1064},
     ),
     DatasetEntry(
         "tum", "indoor, Kinect, metres: people who move", "CC BY 4.0",
@@ -212,24 +235,29 @@ def _open(entry: DatasetEntry, root: Path, split: str, options: dict[str, Option
     return dataset
 
 
-def detect_dataset(root: Path) -> str:
-    """The name of the data set whose files and folders `root` has. Raises DataError."""
-    if not root.is_dir():
-        raise DataError(f"{printable(root)} is not a folder")
-    for entry in _ENTRIES:
-        if entry.marks and all((root / mark).exists() for mark in entry.marks):
-            return entry.name
-    raise DataError(f"{printable(root)}: cannot tell which data set this is; name one of {', '.join(DATASETS)}")
-
-
 def splits_of(name: str, root: Path) -> tuple[str, ...]:
-    """The splits that a data set has, found in the folder for your own ones. Raises DataError."""
+    """The splits that a data set has, without "all" and parts of others: together they hold each sample once.
+
+    Of your own data sets, and of DIODE, whose splits are separate downloads, those in the folder. Raises DataError.
+    """
     found: dict[str, Callable[[], Any]] = {
         "manifest": lambda: manifest_splits(root),
         "labels": lambda: label_splits(root),
         "shards": lambda: (read_index((root / INDEX).read_bytes(), str(root / INDEX))["split"],),
+        "diode": lambda: tuple(split for split in ("train", "val") if (root / split).is_dir()),
         "pairs": lambda: ("",),
         "pictures": lambda: ("",),
     }
     entry = find_dataset(name)
     return tuple(found[name]()) if name in found else tuple(split for split in entry.splits if split != "all")
+
+
+def check_count(entry: DatasetEntry, split: str, count: int) -> str | None:
+    """A warning of one line where a split has another number of samples than is known of it; None where it has not."""
+    expected = entry.expected.get(split)
+    if expected is None or expected == count:
+        return None
+    return (
+        f"{entry.name}: split {split} has {count} samples here, officially {expected}: "
+        "what is measured on it cannot be compared with published figures"
+    )

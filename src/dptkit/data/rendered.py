@@ -6,13 +6,14 @@ ROOT/procedural/NAME.jpg, NAME.png (16-bit disparity, 0 = sky), NAME.json, writt
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dptkit.data.sample import Sample
+from dptkit.data.sample import Sample, SampleFiles
 from dptkit.errors import DataError
 from dptkit.image_io import read_image
 
@@ -48,6 +49,12 @@ class RenderedScenes:
             name=scene,
             group=scene,
         )
+
+    def sample_files(self) -> Iterator[SampleFiles]:
+        """Source, name and files of each sample."""
+        for scene in self.scenes:
+            path = self.root / _FOLDER / scene
+            yield SampleFiles(self.name, scene, (path.with_name(scene + ".jpg"), path.with_name(scene + ".png")))
 
 
 def open_rendered(root: Path, split: str) -> RenderedScenes:

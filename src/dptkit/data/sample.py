@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +95,21 @@ class OrdinalSample:
             raise ValueError(f"{self.name}: a point lies outside the picture")
         if not np.isin(self.nearer, (-1, 0, 1)).all():
             raise ValueError(f"{self.name}: nearer must be 1, 0 or -1")
+
+
+class SampleFiles(NamedTuple):
+    """What is known of a sample without reading it. files: those it is made of, where it lies in files."""
+
+    source: str
+    name: str
+    files: tuple[Path, ...] = ()
+
+
+@runtime_checkable
+class KnowsItsFiles(Protocol):
+    """A data set that can name its samples, in their order, without opening them."""
+
+    def sample_files(self) -> Iterator[SampleFiles]: ...
 
 
 class OrdinalDataset(Protocol):

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dptkit.data.pairs import check_split, require_file, require_folder
-from dptkit.data.sample import IGNORED, Sample
+from dptkit.data.sample import IGNORED, Sample, SampleFiles
 from dptkit.data.shard_target import decode_target
 from dptkit.errors import DataError, ImageReadError
 from dptkit.image_io import read_image
@@ -72,6 +72,12 @@ class ShardFolder:
         except (OSError, tarfile.TarError, IndexError) as error:
             raise DataError(f"{printable(path)}: sample {place} cannot be read ({error})") from error
         return decode_sample(f"{path}#{place}", members)
+
+    def sample_files(self) -> Iterator[SampleFiles]:
+        """Source, number and shard of each sample; its own name and source are in the shard."""
+        for index in range(self.samples):
+            shard, place = divmod(index, self.samples_per_shard)
+            yield SampleFiles(self.name, f"{shard}/{place}", (self.root / shard_name(shard),))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_contents": {}}

@@ -5,6 +5,7 @@ pictures    ROOT/**/NAME.jpg (.png, .webp, .heic and whatever else `read_image` 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from dptkit.data.pairs import files_below, require_folder
 from dptkit.data.reading import read_rgb
-from dptkit.data.sample import Sample
+from dptkit.data.sample import Sample, SampleFiles
 from dptkit.errors import DataError
 from dptkit.image_io import SUPPORTED_SUFFIXES
 from dptkit.image_io.names import printable
@@ -43,6 +44,11 @@ class PictureFolder:
     def image_path(self, index: int) -> Path:
         """The file of the picture."""
         return self.root / self.paths[index]
+
+    def sample_files(self) -> Iterator[SampleFiles]:
+        """Source, name and file of each sample."""
+        for path in self.paths:
+            yield SampleFiles(self.name, path, (self.root / path,))
 
 
 def open_pictures(root: Path, split: str = "") -> PictureFolder:

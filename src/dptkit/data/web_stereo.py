@@ -5,7 +5,8 @@ All three give relative inverse depth: disparity known up to scale and shift.
 ReDWeb (V1, 3,600 pictures)
     Where from   https://sites.google.com/site/redwebcvpr18
     Licence      none stated; research
-    Layout       ROOT/Imgs/NAME.jpg, ROOT/RDs/NAME.png, 8-bit: 0 nearest, 254 farthest, 255 sky. One split, train.
+    Layout       ROOT/Imgs/NAME.jpg, ROOT/RDs/NAME.png, 8-bit: 0 nearest, 254 farthest, 255 sky. One split, train;
+                 the option hold_out makes a split val of it.
     Relied on    isl-org/MiDaS#16: its authors take 255 - stored as disparity ("not 100% sure even after directly
                  communicating with the authors"), and sky as infinitely far. No masks are distributed with V1.
 HR-WSI (20,378 train, 400 val)
@@ -46,13 +47,20 @@ from dptkit.image_io.names import printable
 _FARTHEST = 255
 
 
-def open_redweb(root: Path, split: str = "train") -> PairedFiles:
-    """ReDWeb V1; it has one split, train."""
-    check_split("redweb", split, ("train",))
+def open_redweb(root: Path, split: str = "train", *, hold_out: int = 0) -> PairedFiles:
+    """ReDWeb V1; it has one split, train. hold_out: every so manieth picture by name is split val instead."""
+    if hold_out and hold_out < 2:
+        raise DataError("redweb: hold_out: must be 2 or more, every so manieth picture is split val")
+    check_split("redweb", split, ("train", "val") if hold_out else ("train",))
     require_folder("redweb", root, "Imgs", "RDs")
     stems = {path.rpartition(".")[0] for path in files_below(root / "Imgs", (".jpg",))}
     stems |= {path.rpartition(".")[0] for path in files_below(root / "RDs", (".png",))}
-    pairs = tuple(Pair(f"Imgs/{stem}.jpg", (f"RDs/{stem}.png",), stem, "", decode_redweb) for stem in sorted(stems))
+    kept = [
+        stem
+        for place, stem in enumerate(sorted(stems), start=1)
+        if not hold_out or (place % hold_out == 0) == (split == "val")
+    ]
+    pairs = tuple(Pair(f"Imgs/{stem}.jpg", (f"RDs/{stem}.png",), stem, "", decode_redweb) for stem in kept)
     return PairedFiles("redweb", root, pairs).require(split)
 
 

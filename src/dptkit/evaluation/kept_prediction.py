@@ -58,7 +58,8 @@ def sample_path(name: str) -> PurePosixPath:
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """All arrays of an NPZ file. Raises DataError."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # In memory: numpy leaves a file open that is no archive.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
     except Exception as error:  # zipfile, zlib and numpy raise their own kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -43,7 +43,7 @@ def open_subject(
         if scale != 1:
             raise ConfigError("constant: scale is for a folder of predictions")
         return _constant(argument if separator else None, quantity, protocol)
-    if text not in PRESETS and Path(text).is_dir():
+    if text not in ("ramp", *PRESETS) and Path(text).is_dir():
         if quantity is None and isinstance(protocol, SegmentationProtocol):
             quantity = "labels"
         if quantity is not None:

@@ -138,14 +138,14 @@ _ENTRIES: tuple[Protocol, ...] = (
         _KITTI_GARG, name="zoedepth-kitti", source=_ZOEDEPTH, rounding="none", network_input=None, mask_frame="crop",
         interpolation="bilinear_aligned_corners", tta="flip",
     ),
-    replace(_ZOEDEPTH_NYU, name="zoedepth-ibims1", datasets=("ibims1",), split="test"),
+    replace(_ZOEDEPTH_NYU, name="zoedepth-ibims1", datasets=("ibims-1",), split="test"),
     replace(
-        _ZOEDEPTH_NYU, name="zoedepth-sunrgbd", datasets=("sunrgbd",), truth_range_m=(1e-3, 8.0),
+        _ZOEDEPTH_NYU, name="zoedepth-sunrgbd", datasets=("sun-rgbd",), truth_range_m=(1e-3, 8.0),
         prediction_range_m=(1e-3, 8.0),
     ),
-    replace(_ZOEDEPTH_NYU, name="zoedepth-diode-indoor", datasets=("diode-indoor",), split="val"),
+    replace(_ZOEDEPTH_NYU, name="zoedepth-diode-indoor", datasets=("diode",), split="val-indoors"),
     replace(
-        _ZOEDEPTH_NYU, name="zoedepth-diode-outdoor", datasets=("diode-outdoor",), split="val", mask="garg",
+        _ZOEDEPTH_NYU, name="zoedepth-diode-outdoor", datasets=("diode",), split="val-outdoor", mask="garg",
         truth_range_m=(1e-3, 80.0), prediction_range_m=(1e-3, 80.0),
     ),
     *_MARIGOLD_RELATIVE,

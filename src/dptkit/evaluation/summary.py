@@ -48,7 +48,8 @@ def summarise(
     By the protocol's aggregation. image_mean: over pictures. source_mean: over sources of means over pictures; the
     bootstrap draws within each source. pooled: of all pixels at once, from the pictures' counts; a metric that has none
     (those of boundaries of depth) is averaged over pictures. Skipped pictures are in no number, and a picture without
-    a value for one metric is not in that metric; `Interval.pictures` says how many are. No interval below two pictures.
+    a value for one metric is not in that metric; `Interval.pictures` says how many are. No interval where
+    nothing varies: below two pictures, or two in any source.
     Of segmentation also "mean_accuracy" (pooled) and, per class, "iou/CLASS". The same seed gives the same intervals.
     """
     counted = [image for image in images if image.state != "skipped"]
@@ -63,7 +64,8 @@ def summarise(
     )
     pictures = np.concatenate([part.present.sum(axis=0) for part in columns]).astype(int)
     order = _order(names, protocol)
-    summary = {names[k]: _interval(float(value[k]), drawn[:, k], int(pictures[k])) for k in order}
+    varies = any(len(part) > 1 for part in strata)
+    summary = {names[k]: _interval(float(value[k]), drawn[:, k], int(pictures[k]), varies) for k in order}
     by_source: BySource = {}
     for source, part in members.items():
         alone = _over_strata(columns, [part], [np.ones((1, len(part)))])[0]
@@ -188,9 +190,9 @@ def _ratio(above: Array, below: npt.NDArray[np.float64] | npt.NDArray[np.intp]) 
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) > 0)
 
 
-def _interval(value: float, drawn: Array, pictures: int) -> Interval:
+def _interval(value: float, drawn: Array, pictures: int, varies: bool) -> Interval:
     kept = drawn[np.isfinite(drawn)]
-    if pictures < 2 or not kept.size:
+    if pictures < 2 or not kept.size or not varies:
         return Interval(_finite(value), None, None, pictures)
     low, high = (float(edge) for edge in np.percentile(kept, _PERCENTILES))
     return Interval(_finite(value), low, high, pictures)

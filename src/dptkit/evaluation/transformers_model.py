@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -33,8 +34,9 @@ class TransformersModel:
         picture bicubically before the largest is taken.
     quantity: what the numbers are, which a model does not say: "inverse_depth" (DPT, Depth Anything), "depth_m"
         (metric Depth Anything, DPT with a DINOv2 encoder, ZoeDepth), or "labels".
-    decode: for models whose output is not the quantity of the whole picture; `processor.post_process_depth_estimation`
-        is what Depth Pro (its raw output is no metres) and processors that pad (ZoeDepth, DINOv2) come with.
+    decode: for models whose output is not the quantity of the whole picture and no more: Depth Pro's is no metres yet,
+        ZoeDepth's and DINOv2's are of a padded picture. The first two come with
+        `processor.post_process_depth_estimation`; DPT's processor (transformers 5) leaves DINOv2's padding in.
 
     Class names are those of `model.config.id2label`. Neither object is changed: move the model to its device and call
     `.eval()` before. May be called from several threads if the two objects may.
@@ -162,4 +164,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, int):
         return int(value)  # also of PIL's enumeration of filters
-    return {str(key): item for key, item in value.items()} if hasattr(value, "items") else str(value)
+    if is_dataclass(value) and not isinstance(value, type):  # sizes, since transformers 5
+        value = asdict(value)
+    return (
+        {str(key): item for key, item in value.items() if item is not None} if hasattr(value, "items") else str(value)
+    )

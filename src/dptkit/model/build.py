@@ -77,8 +77,8 @@ def build_encoder(config: EncoderConfig) -> ViTEncoder | HybridEncoder | LiteEnc
 
 
 def build_reassemble(encoder: EncoderConfig, decoder: DecoderConfig) -> Reassemble:
-    """Reassemble for this encoder: the first stages of a hybrid are maps already and pass through."""
-    first_transformer_stage = 0 if isinstance(encoder, ViTConfig) else 2
+    """Reassemble for this encoder: stages tapped in a convolutional stem are maps already and pass through."""
+    first_transformer_stage = len(RESAMPLE_SCALES) - len(encoder.out_indices)
     stages: list[ReassembleTokens | None] = [None] * first_transformer_stage
     for scale, channels in zip(
         RESAMPLE_SCALES[first_transformer_stage:], decoder.reassemble_channels[first_transformer_stage:], strict=True

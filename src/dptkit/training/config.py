@@ -17,7 +17,7 @@ from dptkit.errors import ConfigError
 from dptkit.training.config_data import FORBID, Augment, OnDisk, Phase, Positive, Procedural, Share, Source
 from dptkit.training.config_model import ModelStart
 from dptkit.training.config_objective import DepthLoss, LossConfig, MetricLoss, Optimiser, SegmentationLoss
-from dptkit.training.config_overrides import apply_overrides, take_shortcuts
+from dptkit.training.config_overrides import apply_overrides, read_yaml, take_shortcuts
 from dptkit.training.teacher_config import TEACHER_SECTIONS, Teacher
 
 __all__ = [
@@ -108,16 +108,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     Relative paths inside stay as they are written, relative to the working folder. Raises ConfigError naming the file
     and the key, with the nearest known key for an unknown one.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must hold keys and values")
+    content = read_yaml(path)
     shortcuts = take_shortcuts(content, str(path))
     apply_overrides(content, overrides, shortcuts, TrainConfig.__dataclass_fields__)
     return parse_config(content, str(path))

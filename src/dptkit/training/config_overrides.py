@@ -1,4 +1,4 @@
-"""Single values of a configuration replaced from the command line: `key.sub=value`, and a file's own short names.
+"""Configurations as files, and single values replaced from the command line: `key.sub=value`, a file's own short names.
 
 A file may name `shortcuts`, such as {data: [sources.0.root, validation.0.root]}; then `data=DIR` sets both.
 """
@@ -7,9 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from dptkit.errors import ConfigError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A file of keys and values. Raises ConfigError naming it."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must hold keys and values")
+    return content
 
 
 def take_shortcuts(content: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:

@@ -7,11 +7,11 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dptkit.data.fingerprint import describe_dataset
 from dptkit.data.sample import Dataset
 from dptkit.errors import TrainingError
 from dptkit.image_io.atomic import write_bytes
@@ -19,7 +19,6 @@ from dptkit.training.config import TrainConfig, parse_config, to_plain
 from dptkit.version import __version__
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "lightning-fabric", "numba", "embreex")
-FINGERPRINT_SAMPLES = 4
 LOG = "log.csv"
 VALIDATION_LOG = "validation.csv"
 
@@ -50,7 +49,7 @@ class RunFolder:
             "config": to_plain(config),
             "versions": {"dptkit": __version__, "python": platform.python_version(), **_versions()},
             "machine": platform.platform(),
-            "data": [fingerprint(dataset) for dataset in datasets],
+            "data": [describe_dataset(dataset) for dataset in datasets],
         }
         write_bytes(self.path / "run.json", json.dumps(content, indent=2).encode())
 
@@ -97,16 +96,6 @@ class RunFolder:
                 writer.writerow(columns)
             row: dict[str, Any] = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
             writer.writerow([row.get(column, "") for column in columns])
-
-
-def fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Name, count, and a hash over a few samples, which tells whether the data is still the same."""
-    count = len(dataset)
-    digest = sha256()
-    for k in range(min(FINGERPRINT_SAMPLES, count)):
-        sample = dataset[k * (count - 1) // max(1, FINGERPRINT_SAMPLES - 1)]
-        digest.update(sample.image.tobytes() + sample.target.tobytes())
-    return {"name": dataset.name, "samples": count, "sha256_of_some": digest.hexdigest()}
 
 
 def _versions() -> dict[str, str]:

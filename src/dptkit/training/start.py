@@ -14,13 +14,14 @@ from dptkit.config import (
     SegmentationDecoding,
     SegmentationHeadConfig,
 )
-from dptkit.errors import ConfigError
+from dptkit.errors import ConfigError, WeightsError
 from dptkit.label_sets import voc_palette
 from dptkit.model.build import build_model
 from dptkit.model.dpt import DPT
 from dptkit.model.heads import DepthHead
-from dptkit.presets import find_preset
-from dptkit.training.config import MetricLoss, SegmentationLoss, TrainConfig
+from dptkit.presets import PRESETS, find_architecture
+from dptkit.training.config import MetricLoss, ModelStart, SegmentationLoss, TrainConfig
+from dptkit.training.miniature import shrink
 from dptkit.training.sources import open_source
 from dptkit.weights.encoder import load_encoder
 from dptkit.weights.load import load_model
@@ -35,7 +36,7 @@ def build_spec(config: TrainConfig) -> ModelSpec:
     Of a relative architecture that becomes metric, scale and shift are those of `metric_start`, not yet known here.
     Raises DataError if the classes are the data's and it cannot be opened.
     """
-    spec = find_preset(config.model.architecture).spec
+    spec = find_architecture(config.model.architecture)
     wanted = "segmentation" if isinstance(config.loss, SegmentationLoss) else "depth"
     if spec.task != wanted:
         raise ConfigError(f"{config.name}: {spec.name} is for {spec.task}, the loss for {wanted}")
@@ -44,6 +45,9 @@ def build_spec(config: TrainConfig) -> ModelSpec:
         spec = replace(spec, preprocess=replace(spec.preprocess, size=config.model.size))
     if config.model.transformer_depth is not None:
         spec = replace(spec, model=_with_depth(spec.model, config.model.transformer_depth))
+    spec = replace(spec, model=_with_changes(spec.model, config.model))
+    if config.model.miniature:
+        spec = shrink(spec, keep_size=config.model.size is not None)
     if isinstance(config.loss, MetricLoss):
         return _metric(spec, config)
     return _with_classes_of_data(spec, config) if config.model.classes == "data" else spec
@@ -53,6 +57,24 @@ def _with_depth(model: ModelConfig, depth: int) -> ModelConfig:
     if not isinstance(model.encoder, LiteConfig):
         raise ConfigError("model.transformer_depth: only dpt-lite has no published depth")
     return replace(model, encoder=replace(model.encoder, depth=depth, out_indices=(depth // 2 - 1, depth - 1)))
+
+
+def _with_changes(model: ModelConfig, start: ModelStart) -> ModelConfig:
+    """Another Read, other taps, another number of prefix tokens. Raises ConfigError for taps that cannot be."""
+    encoder, decoder = model.encoder, model.decoder
+    if start.readout is not None:
+        decoder = replace(decoder, readout=start.readout)
+    if start.prefix_tokens is not None:
+        encoder = replace(encoder, prefix_tokens=start.prefix_tokens)
+    if start.out_indices is not None:
+        counts = {"vit": (4,), "hybrid": (2, 4), "lite": (2,)}[encoder.kind]
+        if len(start.out_indices) not in counts or start.out_indices[-1] >= encoder.depth:
+            raise ConfigError(
+                f"model.out_indices: {start.architecture} is tapped at {' or '.join(map(str, counts))} blocks "
+                f"from 0 to {encoder.depth - 1}, not at {list(start.out_indices)}"
+            )
+        encoder = replace(encoder, out_indices=start.out_indices)  # type: ignore[arg-type]
+    return replace(model, encoder=encoder, decoder=decoder)
 
 
 def _metric(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
@@ -128,5 +150,12 @@ def _with_body(network: DPT, other: DPT, name: str) -> DPT:
 
 
 def _load(config: TrainConfig) -> DPT:
-    weights = None if config.model.weights == "published" else config.model.weights
-    return load_model(config.model.architecture, weights).network.requires_grad_(True)
+    name, weights = config.model.architecture, config.model.weights
+    if name in PRESETS:
+        return load_model(name, None if weights == "published" else weights).network.requires_grad_(True)
+    if weights == "published":
+        raise ConfigError(f"model.weights: none of {name} were published; name a file, or set random")
+    loaded = load_model(weights)
+    if loaded.spec.model != find_architecture(name).model:
+        raise WeightsError(f"{weights}: holds the network of {loaded.spec.name}, not that of {name}")
+    return loaded.network.requires_grad_(True)

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from dptkit.config import EncoderConfig, HybridConfig, LiteConfig
 from dptkit.errors import WeightsError
 from dptkit.model.build import build_encoder
 from dptkit.model.dpt import DPT
-from dptkit.presets import IMAGENET_ENCODERS
+from dptkit.presets import DEIT_ENCODERS, IMAGENET_ENCODERS, EncoderWeights
 from dptkit.weights.cache import Progress
 from dptkit.weights.download import fetch
 from dptkit.weights.encoder_pairs import hf_encoder_pairs, timm_encoder_pairs
@@ -26,6 +28,8 @@ from dptkit.weights.keytable import Drop, KeyTable, Pair
 from dptkit.weights.tensor_file import read_tensors
 
 IMAGENET = "imagenet"
+DEIT = "deit"
+_UNTAPPED = "blocks after the last tapped one: nothing would read them"
 _CLASSIFIER = "the final norm and classifier: DPT taps the blocks before them"
 
 
@@ -34,23 +38,31 @@ def load_encoder(
 ) -> None:
     """Put pretrained weights into the encoder of `network`, which `config` describes; the decoder is left as it is.
 
-    weights: "imagenet" for the published classifier of that size (downloaded once, Apache-2.0), or a file.
+    weights: "imagenet" for the published classifier of that size, "deit" for DeiT's of a ViT-Base (of two prefix tokens
+    the distilled one), both downloaded once and Apache-2.0; or a file.
     Raises WeightsError (DownloadError) where there is none, or it does not fit; it names the tensors at fault.
     """
-    if weights == IMAGENET:
-        published = IMAGENET_ENCODERS.get(config)
-        if published is None:
-            raise WeightsError(
-                "encoder_weights: imagenet is published for the encoders of dpt-large, dpt-base and dpt-hybrid only; "
-                "for dpt-lite set imagenet_stem"
-            )
-        path = fetch(published.source, progress=progress)
+    if weights in (IMAGENET, DEIT):
+        path = fetch(_published(config, str(weights)).source, progress=progress)
     else:
         path = Path(weights)
     ours = convert_encoder_to_ours(read_tensors(path).tensors, config, str(path))
     own = network.state_dict()
     own.update({f"encoder.{name}": tensor.to(own[f"encoder.{name}"].dtype) for name, tensor in ours.items()})
     network.load_state_dict(own)
+
+
+def _published(config: EncoderConfig, name: str) -> EncoderWeights:
+    """Of that encoder, whichever of its blocks are tapped."""
+    for encoder, published in (DEIT_ENCODERS if name == DEIT else IMAGENET_ENCODERS).items():
+        if replace(encoder, out_indices=config.out_indices) == config:  # type: ignore[arg-type]
+            return published
+    if name == DEIT:
+        raise WeightsError("encoder_weights: deit is published for the encoder of dpt-base only")
+    raise WeightsError(
+        "encoder_weights: imagenet is published for the encoders of dpt-large, dpt-base and dpt-hybrid only, with one "
+        "prefix token; for dpt-lite set imagenet_stem"
+    )
 
 
 def convert_encoder_to_ours(
@@ -73,13 +85,19 @@ def build_encoder_table(config: EncoderConfig, layout: str, prefix: str = "") ->
     with torch.device("meta"):
         network = {f"encoder.{name}": tensor for name, tensor in build_encoder(config).state_dict().items()}
     if layout == "timm":
-        drops = [Drop(r"(norm|head|fc_norm|head_dist|pre_logits)\..*", _CLASSIFIER)]
+        drops = [Drop(r"(norm|head|fc_norm|head_dist|pre_logits)\..*", _CLASSIFIER), *_untapped(config, "blocks")]
         return KeyTable("timm", network, timm_encoder_pairs(config, prefix), drops)
     patches = f"{prefix}embeddings.patch_embeddings"
     pairs: list[Pair] = hf_encoder_pairs(config, prefix, f"{patches}.projection", f"{patches}.backbone")
     # The mask token is of masked pretraining, and no picture that is not masked meets it.
     unused = rf"{prefix}(layernorm|pooler)\..*|{prefix}embeddings\.mask_token|classifier\..*"
-    return KeyTable("transformers' ViT", network, pairs, [Drop(unused, _CLASSIFIER)])
+    drops = [Drop(unused, _CLASSIFIER), *_untapped(config, f"{prefix}encoder.layer")]
+    return KeyTable("transformers' ViT", network, pairs, drops)
+
+
+def _untapped(config: EncoderConfig, blocks: str) -> list[Drop]:
+    later = "|".join(str(block) for block in range(config.out_indices[-1] + 1, config.depth))
+    return [Drop(rf"{re.escape(blocks)}\.({later})\..*", _UNTAPPED)] if later else []
 
 
 def _table(tensors: Mapping[str, Tensor], config: EncoderConfig, where: str) -> tuple[KeyTable, str]:

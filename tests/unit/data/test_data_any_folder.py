@@ -102,3 +102,27 @@ def test_a_single_pair_cannot_be_divided(tmp_path: Path) -> None:
     pair(tmp_path, "a")
     with pytest.raises(DataError, match="a single pair"):
         open_folder(tmp_path, "train")
+
+
+def test_all_is_everything_whoever_divided_it(tmp_path: Path) -> None:
+    manifest(tmp_path / "manifest")
+    assert names(open_folder(tmp_path / "manifest", "all")) == ["src/one", "src/two", "other/three"]
+    assert names(open_folder(tmp_path / "manifest", "all", sources=["other"])) == ["other/three"]
+    with pytest.raises(DataError, match="no source 'another'"):
+        open_folder(tmp_path / "manifest", "all", sources=["other", "another"])
+    pair(tmp_path / "single", "a")
+    assert names(open_folder(tmp_path / "single", "all")) == ["a"]
+    for split in ("train", "val"):
+        pair(tmp_path / "parts" / split, "same")
+    whole = open_folder(tmp_path / "parts", "all")
+    assert names(whole) == ["train/same", "val/same"]
+    assert [sample_pair.image for sample_pair in whole.pairs] == ["train/images/same.jpg", "val/images/same.jpg"]
+
+
+def test_a_broken_part_does_not_stop_the_other(tmp_path: Path) -> None:
+    pair(tmp_path / "train", "a")
+    pair(tmp_path / "val", "b")
+    (tmp_path / "val/depth/b.png").unlink()
+    assert names(open_folder(tmp_path, "train")) == ["a"]
+    with pytest.raises(DataError, match=r"val/depth/b\.png"):
+        open_folder(tmp_path, "all")

@@ -33,6 +33,14 @@ def test_a_whole_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "groups: 2" in out
 
 
+def test_a_public_data_set_needs_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    TREES["diode"](tmp_path)
+    assert check([tmp_path]) == 0
+    out = capsys.readouterr().out
+    assert "(diode), split val: 2 samples, 0 broken" in out
+    assert "depth_m [m], 2 samples: 12.5 to 287.5" in out
+
+
 def test_json_has_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     TREES["manifest"](tmp_path)
     assert check([tmp_path], split=["train"], json=True) == 0

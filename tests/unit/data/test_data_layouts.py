@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_trees import TREES, Tree
+from data_trees import NEEDED, TREES, Tree
 from data_trees_zero_shot import ZERO_SHOT_TREES
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.reading import read_rgb
@@ -18,7 +18,6 @@ from dptkit.data.registry import DATASETS, open_dataset
 from dptkit.data.sample import Dataset
 from dptkit.errors import DataError
 
-NEEDED = {"megadepth": "h5py", "irs": "OpenEXR"}
 LAYOUTS = {**TREES, **ZERO_SHOT_TREES}
 
 

@@ -7,15 +7,8 @@ from pathlib import Path
 import pytest
 
 from data_trees import TREES
-from data_trees_zero_shot import ORDINAL_TREES, ZERO_SHOT_TREES
-from dptkit.data.registry import (
-    DATASETS,
-    detect_dataset,
-    find_dataset,
-    open_dataset,
-    open_ordinal_dataset,
-    splits_of,
-)
+from data_trees_zero_shot import ORDINAL_TREES
+from dptkit.data.registry import DATASETS, check_count, find_dataset, open_dataset, open_ordinal_dataset
 from dptkit.errors import DataError
 
 
@@ -51,33 +44,33 @@ def test_options_are_checked_for_name_and_type(tmp_path: Path) -> None:
     assert len(open_dataset("pairs", str(tmp_path), "train", kind="depth", scale="0.5")) == 2
 
 
-LAYOUTS = {**TREES, **ZERO_SHOT_TREES}
+def test_a_count_that_is_not_the_official_one_is_told() -> None:
+    nyu, kitti = find_dataset("nyuv2"), find_dataset("kitti")
+    assert check_count(nyu, "test", 654) is None
+    assert check_count(kitti, "test", 652) is None
+    for entry, count in ((nyu, 653), (kitti, 697)):
+        told = check_count(entry, "test", count)
+        assert told is not None
+        assert f"{entry.name}: split test has {count} samples here, officially {entry.expected['test']}" in told
+        assert "\n" not in told
+    assert check_count(find_dataset("pairs"), "test", 3) is None
+    assert check_count(nyu, "another", 3) is None
 
 
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if name not in ("pairs", "wsvd", "tartanair", "diml_full")])
-def test_folders_give_themselves_away(name: str, tmp_path: Path) -> None:
-    if name == "megadepth":
-        pytest.importorskip("h5py")
-    tree = LAYOUTS[name](tmp_path)
-    # Only marks of a whole data set count: the trees have one split, so those that need two are completed.
-    for mark in DATASETS[tree.name].marks:
-        if not (tmp_path / mark).exists():
-            (tmp_path / mark).mkdir(parents=True)
-    assert detect_dataset(tmp_path) == tree.name
-    assert tree.split in splits_of(tree.name, tmp_path)
+def test_counts_are_of_splits_that_there_are() -> None:
+    for entry in DATASETS.values():
+        assert set(entry.expected) <= set(entry.splits), entry.name
 
 
-def test_folders_that_do_not(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot tell which data set this is"):
-        detect_dataset(tmp_path)
-    with pytest.raises(DataError, match="is not a folder"):
-        detect_dataset(tmp_path / "none")
+def test_parts_add_up_to_the_split_they_are_of() -> None:
+    expected = find_dataset("diode").expected
+    for split in ("train", "val"):
+        assert expected[split] == expected[f"{split}-indoors"] + expected[f"{split}-outdoor"]
 
 
 @pytest.mark.parametrize("name", ORDINAL_TREES)
 def test_pairs_of_points_are_not_for_training(name: str, tmp_path: Path) -> None:
     ORDINAL_TREES[name](tmp_path)
-    assert detect_dataset(tmp_path) == name
     with pytest.raises(DataError, match=f"{name} says only which of two points is nearer: .* not for training"):
         open_dataset(name, tmp_path, "test")
     assert len(open_ordinal_dataset(name, tmp_path, "test")) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import shutil
 import sys
 from pathlib import Path
 
@@ -144,6 +145,21 @@ def test_ade20k_above_150(tmp_path: Path) -> None:
     grey(tmp_path / "annotations/validation/ADE_val_00000001.png", BYTES)
     with pytest.raises(DataError, match="stored 253 is above the 150 classes"):
         open_dataset("ade20k", tmp_path, "val")[0]
+
+
+def test_redweb_holds_out_every_so_manieth_by_name(tmp_path: Path) -> None:
+    TREES["redweb"](tmp_path)
+    for name in ("c", "d", "e"):
+        for folder, suffix in (("Imgs", "jpg"), ("RDs", "png")):
+            shutil.copy(tmp_path / folder / f"a.{suffix}", tmp_path / folder / f"{name}.{suffix}")
+    train, val = (open_dataset("redweb", tmp_path, split, hold_out=2) for split in ("train", "val"))
+    names = [[dataset[index].name for index in range(len(dataset))] for dataset in (train, val)]
+    assert names == [["a", "c", "e"], ["b", "d"]]
+    assert len(open_redweb(tmp_path)) == 5
+    with pytest.raises(DataError, match="no split 'val'"):
+        open_redweb(tmp_path, "val")
+    with pytest.raises(DataError, match="hold_out: must be 2 or more"):
+        open_redweb(tmp_path, hold_out=1)
 
 
 def test_redweb_sky_is_valid_and_farthest(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dptkit.data.registry import DATASETS
 from dptkit.data.sample import Sample
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import Fit
@@ -225,3 +226,9 @@ def test_every_protocol_says_where_it_is_from_and_what_it_measures():
         assert protocol.name == name
         assert protocol.source
         assert protocol.metrics
+
+
+def test_protocols_name_data_sets_and_splits_that_there_are():
+    for protocol in PROTOCOLS.values():
+        for name in protocol.datasets:
+            assert protocol.split in DATASETS[name].splits, (protocol.name, name)

@@ -169,9 +169,8 @@ def test_pooled_labels_against_concatenated_pictures() -> None:
 
 
 def test_skipped_pictures_and_missing_values_are_in_no_number() -> None:
-    images = [
-        image(0, abs_rel=0.1), image(1, abs_rel=0.3), image(2, state="skipped"), image(3, state="degenerate", abs_rel=0.8),
-    ]  # fmt: skip
+    images = [image(0, abs_rel=0.1), image(1, abs_rel=0.3), image(2, state="skipped")]
+    images.append(image(3, state="degenerate", abs_rel=0.8))
     summary, _ = summarise(images, depth("image_mean", ("abs_rel", "rmse")))
     assert summary["abs_rel"].value == pytest.approx(0.4)  # (0.1 + 0.3 + 0.8) / 3, the degenerate one counts
     assert summary["abs_rel"].pictures == 3

@@ -153,13 +153,23 @@ def test_lite_stem_taps() -> None:
     ("build", "taps"),
     [
         (lambda: ViTEncoder(a_transformer(2), 16), "four"),
-        (lambda: HybridEncoder(ResNetStem(8, (1, 1, 1), 1e-8), a_transformer(4)), "two"),
+        (lambda: HybridEncoder(ResNetStem(8, (1, 1, 1), 1e-8), a_transformer(3)), "two blocks or four, not 3"),
         (lambda: LiteEncoder(LiteStem(), a_transformer(4)), "two"),
     ],
 )
 def test_each_encoder_says_how_many_taps_it_needs(build, taps: str) -> None:
-    with pytest.raises(ValueError, match=f"tapped at {taps} blocks"):
+    with pytest.raises(ValueError, match=f"tapped at {taps}"):
         build()
+
+
+def test_a_hybrid_with_four_taps_gives_its_transformers_and_none_of_its_stem() -> None:
+    torch.manual_seed(6)
+    encoder = HybridEncoder(ResNetStem(8, (1, 1, 1), 1e-8), a_transformer(4)).eval()
+    image = torch.randn(1, 3, 32, 48)
+    features = encoder(image)
+    maps, prefixes = encoder.transformer(encoder.patch_embedding(encoder.stem(image)[2]))
+    for ours, theirs in zip((*features.maps, *features.prefixes), (*maps, *prefixes), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_vit_encoder_returns_stages_shallow_to_deep() -> None:

@@ -19,7 +19,7 @@ from dptkit.errors import WeightsError
 from dptkit.model.build import build_model
 from dptkit.model.dpt import DPT
 from dptkit.model.encoders.transformer import PositionEmbedding
-from dptkit.presets import IMAGENET_ENCODERS, PRESETS, VIT_LARGE, EncoderWeights
+from dptkit.presets import DEIT_ENCODERS, IMAGENET_ENCODERS, PRESETS, VIT_LARGE, EncoderWeights
 from dptkit.source import WeightSource
 from dptkit.weights.convert import convert_from_ours
 from dptkit.weights.encoder import build_encoder_table, load_encoder
@@ -27,6 +27,7 @@ from dptkit.weights.encoder import build_encoder_table, load_encoder
 MODEL = miniatures.miniature_spec("dpt-large").model
 HYBRID = miniatures.miniature_spec("dpt-hybrid").model
 GRID = 4
+NOWHERE = EncoderWeights(WeightSource("none.safetensors", "https://nowhere.invalid/none", "timm"), "Apache-2.0")
 POSITIONS = "vit.embeddings.position_embeddings"
 
 
@@ -168,6 +169,49 @@ def test_the_published_one_is_fetched_once(tmp_path: Path, monkeypatch: pytest.M
     wanted = load_file(tmp_path / "model.safetensors")["vit.encoder.layer.1.output.dense.weight"]
     for loaded in (ours, again):
         assert torch.equal(loaded.encoder.state_dict()["transformer.blocks.1.mlp.fc2.weight"], wanted)
+
+
+def test_blocks_behind_the_last_tap_are_left_out_and_a_published_encoder_is_found_whatever_is_tapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = replace(MODEL, encoder=replace(MODEL.encoder, depth=5))
+    torch.manual_seed(2)
+    whole = build_model(replace(early, encoder=replace(early.encoder, out_indices=(1, 2, 3, 4)))).eval()
+    own = {f"encoder.{name}": tensor for name, tensor in whole.encoder.state_dict().items()}
+    for layout in ("timm", "hf"):
+        path = tmp_path / f"{layout}.safetensors"
+        save_file(build_encoder_table(replace(early.encoder, out_indices=(1, 2, 3, 4)), layout).from_ours(own), path)
+        ours = build_model(early)
+        monkeypatch.setattr("dptkit.weights.encoder.fetch", lambda source, progress=None, path=path: path)
+        monkeypatch.setitem(IMAGENET_ENCODERS, replace(early.encoder, out_indices=(1, 2, 3, 4)), NOWHERE)
+        load_encoder(ours, early.encoder)
+        assert len(ours.encoder.transformer.blocks) == 4  # type: ignore[union-attr]
+        for name, tensor in ours.encoder.state_dict().items():
+            assert torch.equal(tensor, own[f"encoder.{name}"]), name
+
+
+def test_deit_has_a_start_for_one_prefix_token_and_for_two(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for tokens in (1, 2):
+        config = replace(MODEL.encoder, prefix_tokens=tokens)
+        source = network(config)
+        own = {f"encoder.{name}": 2 * tensor for name, tensor in source.encoder.state_dict().items()}
+        theirs = build_encoder_table(config, "timm").from_ours(own)
+        assert ("dist_token" in theirs) == (tokens == 2)
+        theirs |= {"head.weight": torch.ones(7, 32), "head_dist.weight": torch.ones(7, 32)}
+        torch.save({"model": theirs}, tmp_path / f"{tokens}.pth")
+        monkeypatch.setitem(DEIT_ENCODERS, config, replace(NOWHERE, license=str(tokens)))
+        monkeypatch.setattr(
+            "dptkit.weights.encoder.fetch", lambda source, progress=None, tokens=tokens: tmp_path / f"{tokens}.pth"
+        )
+        ours = network(config)
+        load_encoder(ours, config, "deit")
+        assert torch.equal(ours.encoder.state_dict()["transformer.prefix_tokens"],
+                           own["encoder.transformer.prefix_tokens"])  # fmt: skip
+    published = {encoder.prefix_tokens: found.source for encoder, found in DEIT_ENCODERS.items() if encoder.width > 99}
+    assert str(published[1].url).endswith(f"deit_base_patch16_384-{published[1].sha256}.pth")
+    assert str(published[2].url).endswith(f"deit_base_distilled_patch16_384-{published[2].sha256}.pth")
+    with pytest.raises(WeightsError, match="deit is published for the encoder of dpt-base only"):
+        load_encoder(network(), VIT_LARGE, "deit")
 
 
 def test_every_encoder_of_the_paper_has_a_start_and_dpt_lite_says_what_to_do() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dptkit.data.procedural.rendering import render_scene
-from dptkit.data.sample import Sample
+from dptkit.data.sample import Sample, SampleFiles
 from dptkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class ProceduralDataset:
             group=scene_name(seed),
             intrinsics=rendered.intrinsics,
         )
+
+    def sample_files(self) -> Iterator[SampleFiles]:
+        """Source and name of each sample; there are no files."""
+        for index in range(self.count):
+            yield SampleFiles(self.name, scene_name(self.seed + index))
 
 
 def scene_name(seed: int) -> str:

@@ -94,14 +94,17 @@ class ResNetStem(nn.Module):
 
 
 class HybridEncoder(nn.Module):
-    """Taps: stem stages at 1/4 and 1/8, then two transformer blocks (paper section 3.1, ViT-Hybrid)."""
+    """Taps: stem stages at 1/4 and 1/8, then two transformer blocks (paper section 3.1, ViT-Hybrid).
+
+    With four blocks to tap, none of the stem's stages (paper, Table 6).
+    """
 
     stride = 16
 
     def __init__(self, stem: ResNetStem, transformer: Transformer) -> None:
         super().__init__()
-        if len(transformer.out_indices) != 2:
-            raise ValueError(f"a hybrid is tapped at two blocks, not {len(transformer.out_indices)}")
+        if len(transformer.out_indices) not in (2, 4):
+            raise ValueError(f"a hybrid is tapped at two blocks or four, not {len(transformer.out_indices)}")
         self.stem = stem
         stem_channels = stem.conv.out_channels * 16
         self.patch_embedding = nn.Conv2d(stem_channels, transformer.prefix_tokens.shape[-1], 1)
@@ -110,4 +113,8 @@ class HybridEncoder(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EncoderFeatures:
         quarter, eighth, sixteenth = self.stem(image)
         maps, prefixes = self.transformer(self.patch_embedding(sixteenth))
+        if len(maps) == 4:
+            return EncoderFeatures(
+                (maps[0], maps[1], maps[2], maps[3]), (prefixes[0], prefixes[1], prefixes[2], prefixes[3])
+            )
         return EncoderFeatures((quarter, eighth, maps[0], maps[1]), (None, None, prefixes[0], prefixes[1]))

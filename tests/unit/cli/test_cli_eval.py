@@ -1,0 +1,137 @@
+"""`dpt eval`: its table and files, broken pictures, parts of a data set, and mistakes in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from cli_runner import dpt
+
+from dptkit.evaluation.result import read_result
+
+COUNT = 5
+PAIRS = ("--dataset", "pairs", "--data-option", "scale=0.001", "--data-option", "kind=depth", "--protocol", "folder")
+LITE = ("--model", "dpt-lite", "--device", "cpu")
+
+
+def make_data(root: Path, count: int = COUNT) -> Path:
+    """Pictures of noise on a floor that comes nearer downwards, with depth in millimetres."""
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        depth = np.linspace(6, 1, 48)[:, None] + rng.uniform(0, 1, (48, 64))
+        for name, values in (
+            ("images", rng.integers(0, 256, (48, 64, 3), np.uint8)),
+            ("depth", (1000 * depth).astype(np.uint16)),
+        ):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(root / name / f"{number:03}.png"), values)
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("eval") / "data")
+
+
+def test_several_models_in_one_table_each_with_its_files(data: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    ran = dpt(
+        "eval", "--data", data, *PAIRS, "--model", "ramp", *LITE, "--json", tmp_path / "o.json",
+        "--csv", tmp_path / "o.csv", "--predictions", kept,
+    )  # fmt: skip
+    assert ran.code == 0, ran.errors
+    title, header, *rows = ran.lines
+    assert title == f"folder on pairs: {COUNT} pictures"
+    assert header.split() == ["AbsRel", "δ1", "δ2", "δ3"]
+    assert [row.split()[0] for row in rows[:2]] == ["ramp", "dpt-lite"]
+    result = read_result(tmp_path / "o-dpt-lite.json")
+    assert f"{result.summary['abs_rel'].value:.4f} [" in rows[1]
+    with (tmp_path / "o-ramp.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    ramp = read_result(tmp_path / "o-ramp.json")
+    assert [float(row["abs_rel"]) for row in table] == [one.scores["abs_rel"] for one in ramp.images]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "kept", "o-dpt-lite.csv", "o-dpt-lite.json", "o-ramp.csv", "o-ramp.json"
+    ]  # fmt: skip
+    assert len(list((kept / "dpt-lite").iterdir())) == COUNT
+    stored = dpt("eval", "--data", data, *PAIRS, "--model", kept / "dpt-lite", "--json", tmp_path / "s.json")
+    assert stored.code == 0, stored.errors
+    assert read_result(tmp_path / "s.json").images == result.images
+
+
+def test_broken_pictures_are_counted_and_end_with_one(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "data", 4)
+    (data / "images" / "001.png").write_bytes(b"no picture")
+    arguments = ("eval", "--data", data, *PAIRS, "--model", "ramp")
+    ran = dpt(*arguments, "--json", tmp_path / "o.json")
+    assert ran.code == 1
+    assert any(line.startswith(f"dpt: skipped: {data}/images/001.png") for line in ran.errors)
+    assert "1 of 4 pictures were skipped and are in no number" in ran.lines
+    result = read_result(tmp_path / "o.json")
+    assert [one.state for one in result.images] == ["scored", "skipped", "scored", "scored"]
+    assert result.summary["abs_rel"].pictures == 3
+    assert dpt(*arguments, "--allow-skipped").code == 0
+    (data / "depth" / "002.png").unlink()
+    missing = dpt(*arguments)
+    assert missing.code in (1, 2)
+    for path in (data / "images").iterdir():
+        path.write_bytes(b"no picture")
+    nothing = dpt(*arguments, "--allow-skipped")
+    assert nothing.code == 1
+    assert nothing.errors[-1] == "dpt: no picture could be scored for ramp"
+
+
+def test_a_limited_run_never_looks_whole(data: Path, tmp_path: Path) -> None:
+    ran = dpt("eval", "--data", data, *PAIRS, "--model", "ramp", "--limit", "3", "--json", tmp_path / "o.json")
+    assert ran.code == 0
+    assert ran.lines[0] == f"folder on pairs: ONLY THE FIRST 3 OF {COUNT} PICTURES"
+    assert ran.lines[2].startswith("ramp (first 3)  ")
+    facts = json.loads((tmp_path / "o.json").read_text())["dataset"]
+    assert (facts["limit"], facts["pictures"], facts["pictures_in_split"]) == (3, 3, COUNT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "dpt eval needs --data, --protocol and --model"),
+        (("--protocol", "foldr", "--model", "ramp"), "no protocol 'foldr': did you mean folder?"),
+        (("--protocol", "folder", "--model", "dpt-lit"), "did you mean dpt-lite?"),
+        (("--protocol", "folder", "--model", "ramp", "--model", "dpt-lit"), "did you mean dpt-lite?"),
+        (("--protocol", "folder", "--model", "ramp", "--model", "ramp"), "would be written under one name"),
+        (("--protocol", "folder", "--model", "ramp", "--tta", "flop"), "did you mean flip?"),
+        (("--protocol", "folder", "--model", "ramp", "--tta", "ms-flip"), "--set scales="),
+        (("--protocol", "folder", "--model", "ramp", "--set", "masc=garg"), "did you mean mask?"),
+        (("--protocol", "folder", "--model", "ramp", "--precision", "float8"), "--precision"),
+        (("--protocol", "folder", "--model", "ramp", "--json", "."), "is a folder"),
+        (("--protocol", "nyu-eigen", "--model", "ramp"), "nyu-eigen is made for nyuv2 and nyuv2-bts, not pairs"),
+        (("--protocol", "camvid-11", "--model", "ramp"), "camvid"),
+        (("--protocol", "folder-metric", "--model", "ramp"), "metres"),
+    ],
+)
+def test_mistakes_are_one_line_and_end_with_two(data: Path, arguments: tuple[str, ...], said: str) -> None:
+    given = (
+        "--data",
+        data,
+        "--dataset",
+        "pairs",
+        "--data-option",
+        "scale=0.001",
+        "--data-option",
+        "kind=depth",
+        "--split",
+        "",
+    )
+    ran = dpt("eval", *given, *arguments)
+    assert (ran.code, ran.lines) == (2, [])
+    (line,) = ran.errors
+    assert said in line
+
+
+def test_protocols_are_listed() -> None:
+    ran = dpt("eval", "--list-protocols")
+    assert ran.code == 0
+    assert any(line.startswith("kitti-garg ") for line in ran.lines)
