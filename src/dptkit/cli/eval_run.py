@@ -23,6 +23,7 @@ from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
 from dptkit.evaluation.open_subject import open_subject
 from dptkit.evaluation.protocol import Protocol
 from dptkit.evaluation.result import EvaluationResult, write_result
+from dptkit.evaluation.subject import Subject
 from dptkit.evaluation.tables import class_table, result_table, write_image_csv
 from dptkit.image_io.names import printable
 from dptkit.presets import find_preset
@@ -61,7 +62,7 @@ class Outputs:
 
     def check(self, models: tuple[str, ...]) -> None:
         """Before hours of work: raises ConfigError for a folder in a file's place, and models of one file name."""
-        for path in (self.json, self.csv):
+        for path in (self.json, self.csv, self.report):
             if path is not None and path.is_dir():
                 raise ConfigError(f"{printable(path)} is a folder: name a file in it")
         if self.json is not None and self.json == self.csv:
@@ -109,14 +110,18 @@ class EvaluationRun:
         dataset, protocol, facts = self._open()
         total = min(self.limit or len(dataset), len(dataset))
         results: list[EvaluationResult] = []
+        subjects: list[Subject] = []
         for model in self.models:
             with EvaluationScreen(model, total) as screen:
                 try:
-                    results.append(self._score(model, dataset, protocol, facts, screen))
+                    subject = self._subject(model, protocol)
+                    results.append(self._score(model, subject, dataset, protocol, facts, screen))
                 except KeyboardInterrupt:
                     self._interrupted(model, screen.done, total)
                     return INTERRUPTED
-        self._finish(results, dataset)
+            if self.outputs.report is not None:  # without a report, a model need not stay in memory
+                subjects.append(subject)
+        self._finish(results, dataset, subjects)
         skipped = sum(image.state == "skipped" for result in results for image in result.images)
         empty = [r for r in results if all(image.state == "skipped" for image in r.images)]
         if empty:
@@ -148,7 +153,8 @@ class EvaluationRun:
             named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
             protocol = replace(named, split=split)
         protocol = with_dataset_classes(protocol, dataset)
-        facts: dict[str, Any] = {"name": dataset.name, "folder": printable(self.data.resolve().name), "split": split}
+        called = dataset.name if name == "shards" else name
+        facts: dict[str, Any] = {"name": called, "folder": printable(self.data.resolve().name), "split": split}
         if given:
             facts["options"] = dict(given)
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
@@ -170,15 +176,8 @@ class EvaluationRun:
             return there[0]
         raise ConfigError(f"{name} has no split {self.protocol.split!r}: name one of {', '.join(there)} with --split")
 
-    def _score(
-        self,
-        model: str,
-        dataset: Dataset | OrdinalDataset,
-        protocol: Protocol,
-        facts: dict[str, Any],
-        screen: EvaluationScreen,
-    ) -> EvaluationResult:
-        subject = open_subject(
+    def _subject(self, model: str, protocol: Protocol) -> Subject:
+        return open_subject(
             model,
             protocol,
             device=self.device,
@@ -186,6 +185,16 @@ class EvaluationRun:
             quantity=self.quantity,
             scale=self.scale,
         )
+
+    def _score(
+        self,
+        model: str,
+        subject: Subject,
+        dataset: Dataset | OrdinalDataset,
+        protocol: Protocol,
+        facts: dict[str, Any],
+        screen: EvaluationScreen,
+    ) -> EvaluationResult:
         result = evaluate(
             subject,
             dataset,
@@ -203,11 +212,11 @@ class EvaluationRun:
             write_image_csv(path, result)
         return result
 
-    def _finish(self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset) -> None:
+    def _finish(
+        self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset, subjects: list[Subject]
+    ) -> None:
         if self.outputs.report is not None:
-            from dptkit.evaluation.report import write_report
-
-            write_report(self.outputs.report, results, dataset)
+            self._report(self.outputs.report, results, dataset, subjects)
         # Only now: until all models are done, the same command takes the first ones from their journals.
         for model in self.models:
             if (journal := self.outputs.journal(model)) is not None:
@@ -217,6 +226,24 @@ class EvaluationRun:
         if classes is not None:
             typer.echo()
             print_table(classes)
+
+    def _report(
+        self,
+        path: Path,
+        results: list[EvaluationResult],
+        dataset: Dataset | OrdinalDataset,
+        subjects: list[Subject],
+    ) -> None:
+        """Its pictures are predicted again: they are few."""
+        from dptkit.evaluation.one_picture import Setting
+        from dptkit.evaluation.report import write_report
+        from dptkit.evaluation.report_pictures import pictures_from
+
+        settings = {
+            id(result): Setting(subject, dataset, result.protocol, None)
+            for result, subject in zip(results, subjects, strict=True)
+        }
+        write_report(path, results, pictures_from(dataset, lambda result, sample: settings[id(result)].predict(sample)))
 
     def _interrupted(self, model: str, done: int, total: int) -> None:
         journal = self.outputs.journal(model)
