@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
+from dptkit.data.sample import Dataset, KnowsItsFiles, OrdinalDataset, OrdinalSample, Sample
 from dptkit.errors import DataError
 from dptkit.evaluation.alignment import Fit
 from dptkit.evaluation.journal import Entry
@@ -57,12 +58,14 @@ class Setting:
         """The record of a picture that cannot be scored."""
         if sample is not None:
             return ImageResult(sample.name, sample.source, sample.group, "skipped", {}, problem=problem)
-        # Data sets of files know a sample's name before it is read.
+        name, source, group = f"sample {index}", self.dataset.name, ""
         pairs = getattr(self.dataset, "pairs", None)
-        if pairs is None:
-            return ImageResult(f"sample {index}", self.dataset.name, "", "skipped", {}, problem=problem)
-        pair = pairs[index]
-        return ImageResult(pair.name, pair.source or self.dataset.name, pair.group, "skipped", {}, problem=problem)
+        if pairs is not None:
+            name, source, group = pairs[index].name, pairs[index].source or source, pairs[index].group
+        elif isinstance(self.dataset, KnowsItsFiles):
+            known = next(islice(self.dataset.sample_files(), index, None))
+            name, source = known.name, known.source
+        return ImageResult(name, source, group, "skipped", {}, problem=problem)
 
 
 def scored(

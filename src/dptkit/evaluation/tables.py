@@ -51,7 +51,7 @@ def class_table(result: EvaluationResult) -> Table | None:
     if not classes:
         return None
     rows = tuple(
-        (name.removeprefix(CLASS_PREFIX), _cell("mean_iou", result.summary[name]), str(result.summary[name].pictures))
+        (name.removeprefix(CLASS_PREFIX), _cell(name, result.summary[name]), str(result.summary[name].pictures))
         for name in classes
     )
     return Table((_subject(result),), ("class", "IoU %", "pictures"), rows, ())
@@ -107,7 +107,7 @@ def write_image_csv(path: Path, result: EvaluationResult) -> None:
 def _title(result: EvaluationResult) -> str:
     facts = result.dataset
     split = f", {facts['split']}" if facts.get("split") else ""
-    pictures = f"{facts['pictures']} pictures"
+    pictures = f"{facts['pictures']} picture{'' if facts['pictures'] == 1 else 's'}"
     if "limit" in facts:
         pictures = f"ONLY THE FIRST {facts['limit']} OF {facts['pictures_in_split']} PICTURES"
     return f"{result.protocol.name} on {printable(str(facts.get('name', '')))}{split}: {pictures}"
