@@ -51,7 +51,9 @@ def evaluate(
         Path | None, typer.Option("--json", metavar="OUT", help="Write the whole result, every picture's numbers too.")
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="OUT", help="Write a row a picture.")] = None,
-    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a report as a web page.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write DIR/report.html: rules, tables, pictures.")
+    ] = None,
     predictions: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every prediction.")] = None,
     device: options.Device = "auto",
     precision: options.PrecisionOption = "float32",

@@ -23,6 +23,7 @@ from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
 from dptkit.evaluation.open_subject import open_subject
 from dptkit.evaluation.protocol import Protocol
 from dptkit.evaluation.result import EvaluationResult, write_result
+from dptkit.evaluation.subject import Subject
 from dptkit.evaluation.tables import class_table, result_table, write_image_csv
 from dptkit.image_io.names import printable
 from dptkit.presets import find_preset
@@ -186,16 +187,8 @@ class EvaluationRun:
         facts: dict[str, Any],
         screen: EvaluationScreen,
     ) -> EvaluationResult:
-        subject = open_subject(
-            model,
-            protocol,
-            device=self.device,
-            precision=self.precision,
-            quantity=self.quantity,
-            scale=self.scale,
-        )
         result = evaluate(
-            subject,
+            self._subject(model, protocol),
             dataset,
             protocol,
             dataset_facts=facts,
@@ -213,9 +206,11 @@ class EvaluationRun:
 
     def _finish(self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset) -> None:
         if self.outputs.report is not None:
-            from dptkit.evaluation.report import write_report
+            from dptkit.cli.eval_report import write_run_report
 
-            write_report(self.outputs.report, results, dataset)
+            write_run_report(
+                self.outputs.report, results, dataset, lambda k: self._subject(self.models[k], results[k].protocol)
+            )
         # Only now: until all models are done, the same command takes the first ones from their journals.
         for model in self.models:
             if (journal := self.outputs.journal(model)) is not None:
@@ -225,6 +220,16 @@ class EvaluationRun:
         if classes is not None:
             typer.echo()
             print_table(classes)
+
+    def _subject(self, model: str, protocol: Protocol) -> Subject:
+        return open_subject(
+            model,
+            protocol,
+            device=self.device,
+            precision=self.precision,
+            quantity=self.quantity,
+            scale=self.scale,
+        )
 
     def _interrupted(self, model: str, done: int, total: int) -> None:
         journal = self.outputs.journal(model)

@@ -8,19 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dptkit.evaluation.depth_metrics import DEPTH_METRICS
+from dptkit.evaluation.metric_words import CLASS_PREFIX, metric_words
 from dptkit.evaluation.protocol import Protocol
 from dptkit.evaluation.result import EvaluationResult, Interval
 from dptkit.image_io.atomic import write_bytes
 from dptkit.image_io.names import printable
-
-_LABELS = {
-    "mean_iou": "mIoU", "pixel_accuracy": "pixAcc", "mean_accuracy": "mAcc", "boundary_iou": "boundary IoU",
-    "whdr": "WHDR", "pairwise_accuracy": "pair accuracy", "boundary_f1": "boundary F1",
-    "boundary_f1_tolerant": "boundary F1 ±",
-}  # fmt: skip
-_PERCENT = {"whdr", "mean_iou", "pixel_accuracy", "mean_accuracy", "boundary_iou", "pairwise_accuracy"}
-_CLASS = "iou/"
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,7 @@ def result_table(results: Sequence[EvaluationResult]) -> Table:
     less than the protocol's own is said: a run over a part, skipped pictures, degenerate fits, missing values.
     """
     first = results[0]
-    metrics = [name for name in first.summary if not name.startswith(_CLASS)]
+    metrics = [name for name in first.summary if not name.startswith(CLASS_PREFIX)]
     rows = []
     for result in results:
         rows.append((_subject(result), *(_cell(name, result.summary[name]) for name in metrics)))
@@ -55,11 +47,11 @@ def result_table(results: Sequence[EvaluationResult]) -> Table:
 
 def class_table(result: EvaluationResult) -> Table | None:
     """IoU of each class, in percent; None for what has no classes."""
-    classes = [name for name in result.summary if name.startswith(_CLASS)]
+    classes = [name for name in result.summary if name.startswith(CLASS_PREFIX)]
     if not classes:
         return None
     rows = tuple(
-        (name.removeprefix(_CLASS), _cell("mean_iou", result.summary[name]), str(result.summary[name].pictures))
+        (name.removeprefix(CLASS_PREFIX), _cell("mean_iou", result.summary[name]), str(result.summary[name].pictures))
         for name in classes
     )
     return Table((_subject(result),), ("class", "IoU %", "pictures"), rows, ())
@@ -83,8 +75,7 @@ def protocol_table(protocols: Sequence[Protocol]) -> Table:
 
 def metric_label(name: str) -> str:
     """As a column is headed: AbsRel, "δ>1.25 %"."""
-    label = DEPTH_METRICS[name].label if name in DEPTH_METRICS else _LABELS.get(name, name)
-    return f"{label} %" if _in_percent(name) else label
+    return metric_words(name).heading
 
 
 def plain_text(table: Table) -> str:
@@ -139,7 +130,7 @@ def _notes(result: EvaluationResult, *, several: bool) -> list[str]:
     fewer = [
         f"{metric_label(name)} ({entry.pictures})"
         for name, entry in result.summary.items()
-        if not name.startswith(_CLASS) and entry.pictures < scored
+        if not name.startswith(CLASS_PREFIX) and entry.pictures < scored
     ]
     if fewer:
         notes.append(f"of {scored} scored pictures, fewer have a value for {', '.join(fewer)}")
@@ -153,12 +144,4 @@ def _cell(name: str, entry: Interval) -> str:
 
 
 def _number(name: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    if _in_percent(name):
-        return f"{100 * value:.2f}"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.3f}"
-
-
-def _in_percent(name: str) -> bool:
-    return DEPTH_METRICS[name].percent if name in DEPTH_METRICS else name in _PERCENT
+    return metric_words(name).number(value)
