@@ -16,7 +16,7 @@ from dptkit.cli.eval_screen import EvaluationScreen, print_table
 from dptkit.data.detect import detect_dataset
 from dptkit.data.fingerprint import dataset_fingerprint
 from dptkit.data.pairs import MissingFilesError
-from dptkit.data.registry import Option, find_dataset, open_dataset, open_ordinal_dataset, splits_of
+from dptkit.data.registry import Option, check_count, find_dataset, open_dataset, open_ordinal_dataset, splits_of
 from dptkit.errors import ConfigError
 from dptkit.evaluation.changes import change_protocol
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
@@ -149,9 +149,14 @@ class EvaluationRun:
             named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
             protocol = replace(named, split=split)
         protocol = with_dataset_classes(protocol, dataset)
+        warning = check_count(find_dataset(name), split, len(dataset))
+        if warning and not getattr(protocol, "dataset_options", {}):
+            typer.echo(f"dpt: warning: {warning}", err=True)
         facts: dict[str, Any] = {"name": dataset.name, "folder": printable(self.data.resolve().name), "split": split}
         if given:
             facts["options"] = dict(given)
+        if warning:
+            facts["warning"] = warning
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
 
     def _check_dataset(self, name: str) -> None:
@@ -165,6 +170,9 @@ class EvaluationRun:
         if self.split is not None or self.protocol.datasets:
             return self.protocol.split if self.split is None else self.split
         there = splits_of(name, self.data)
+        divided = [self.data / mark for mark in ("manifest.csv", self.protocol.split)]
+        if name == "folder" and not any(mark.exists() for mark in divided):
+            return "all"  # nobody divided it: what would be held out from training is not what was asked for
         if self.protocol.split in there or not there:
             return self.protocol.split
         if len(there) == 1:
