@@ -14,7 +14,8 @@ EXTRAS = (
 )  # fmt: skip
 # The loop is Lightning Fabric's; the command line imports it only when `dpt train` runs.
 NEEDS_EXTRAS = {
-    "dptkit.cli.train_report", "dptkit.training.check", "dptkit.training.loop", "dptkit.training.metric_start",
+    "dptkit.cli.train_report", "dptkit.training.ablation", "dptkit.training.check", "dptkit.training.loop",
+    "dptkit.training.metric_start",
     "dptkit.training.processes", "dptkit.training.semi_supervised", "dptkit.training.task_gradients",
 }  # fmt: skip
 
