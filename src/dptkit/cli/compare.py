@@ -114,13 +114,14 @@ def _stored_predictions(result: EvaluationResult, file: Path) -> StoredPredictio
 
 def _open(result: EvaluationResult, data: Path, dataset: str | None) -> Dataset | OrdinalDataset:
     from dptkit.data.pairs import MissingFilesError
-    from dptkit.data.registry import open_dataset
+    from dptkit.data.registry import find_dataset, open_dataset, open_ordinal_dataset
 
     facts = result.dataset
     name = dataset or facts.get("name")
     if not isinstance(name, str):
         raise DataError("the result does not say which data set it is: name it with --dataset")
     try:
-        return open_dataset(name, data, str(facts.get("split") or ""), **facts.get("options", {}))
+        opened = open_ordinal_dataset if find_dataset(name).kind == "ordinal" else open_dataset
+        return opened(name, data, str(facts.get("split") or ""), **facts.get("options", {}))
     except MissingFilesError as error:
         return error.dataset  # pictures that were not scored are not needed

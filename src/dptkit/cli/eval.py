@@ -52,7 +52,7 @@ def evaluate(
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="OUT", help="Write a row a picture.")] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a report of all models: one HTML file, pictures within.")
+        Path | None, typer.Option(metavar="DIR", help="Write DIR/report.html: rules, tables, pictures.")
     ] = None,
     predictions: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every prediction.")] = None,
     device: options.Device = "auto",

@@ -16,7 +16,7 @@ from dptkit.cli.eval_screen import EvaluationScreen, print_table
 from dptkit.data.detect import detect_dataset
 from dptkit.data.fingerprint import dataset_fingerprint
 from dptkit.data.pairs import MissingFilesError
-from dptkit.data.registry import Option, find_dataset, open_dataset, open_ordinal_dataset, splits_of
+from dptkit.data.registry import Option, check_count, find_dataset, open_dataset, open_ordinal_dataset, splits_of
 from dptkit.errors import ConfigError
 from dptkit.evaluation.changes import change_protocol
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
@@ -62,7 +62,7 @@ class Outputs:
 
     def check(self, models: tuple[str, ...]) -> None:
         """Before hours of work: raises ConfigError for a folder in a file's place, and models of one file name."""
-        for path in (self.json, self.csv, self.report):
+        for path in (self.json, self.csv):
             if path is not None and path.is_dir():
                 raise ConfigError(f"{printable(path)} is a folder: name a file in it")
         if self.json is not None and self.json == self.csv:
@@ -110,18 +110,14 @@ class EvaluationRun:
         dataset, protocol, facts = self._open()
         total = min(self.limit or len(dataset), len(dataset))
         results: list[EvaluationResult] = []
-        subjects: list[Subject] = []
         for model in self.models:
             with EvaluationScreen(model, total) as screen:
                 try:
-                    subject = self._subject(model, protocol)
-                    results.append(self._score(model, subject, dataset, protocol, facts, screen))
+                    results.append(self._score(model, dataset, protocol, facts, screen))
                 except KeyboardInterrupt:
                     self._interrupted(model, screen.done, total)
                     return INTERRUPTED
-            if self.outputs.report is not None:  # without a report, a model need not stay in memory
-                subjects.append(subject)
-        self._finish(results, dataset, subjects)
+        self._finish(results, dataset)
         skipped = sum(image.state == "skipped" for result in results for image in result.images)
         empty = [r for r in results if all(image.state == "skipped" for image in r.images)]
         if empty:
@@ -153,10 +149,15 @@ class EvaluationRun:
             named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
             protocol = replace(named, split=split)
         protocol = with_dataset_classes(protocol, dataset)
+        warning = check_count(find_dataset(name), split, len(dataset))
+        if warning and not getattr(protocol, "dataset_options", {}):
+            typer.echo(f"dpt: warning: {warning}", err=True)
         called = dataset.name if name == "shards" else name
         facts: dict[str, Any] = {"name": called, "folder": printable(self.data.resolve().name), "split": split}
         if given:
             facts["options"] = dict(given)
+        if warning:
+            facts["warning"] = warning
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
 
     def _check_dataset(self, name: str) -> None:
@@ -170,33 +171,25 @@ class EvaluationRun:
         if self.split is not None or self.protocol.datasets:
             return self.protocol.split if self.split is None else self.split
         there = splits_of(name, self.data)
+        divided = [self.data / mark for mark in ("manifest.csv", self.protocol.split)]
+        if name == "folder" and not any(mark.exists() for mark in divided):
+            return "all"  # nobody divided it: what would be held out from training is not what was asked for
         if self.protocol.split in there or not there:
             return self.protocol.split
         if len(there) == 1:
             return there[0]
         raise ConfigError(f"{name} has no split {self.protocol.split!r}: name one of {', '.join(there)} with --split")
 
-    def _subject(self, model: str, protocol: Protocol) -> Subject:
-        return open_subject(
-            model,
-            protocol,
-            device=self.device,
-            precision=self.precision,
-            quantity=self.quantity,
-            scale=self.scale,
-        )
-
     def _score(
         self,
         model: str,
-        subject: Subject,
         dataset: Dataset | OrdinalDataset,
         protocol: Protocol,
         facts: dict[str, Any],
         screen: EvaluationScreen,
     ) -> EvaluationResult:
         result = evaluate(
-            subject,
+            self._subject(model, protocol),
             dataset,
             protocol,
             dataset_facts=facts,
@@ -212,11 +205,13 @@ class EvaluationRun:
             write_image_csv(path, result)
         return result
 
-    def _finish(
-        self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset, subjects: list[Subject]
-    ) -> None:
+    def _finish(self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset) -> None:
         if self.outputs.report is not None:
-            self._report(self.outputs.report, results, dataset, subjects)
+            from dptkit.cli.eval_report import write_run_report
+
+            write_run_report(
+                self.outputs.report, results, dataset, lambda k: self._subject(self.models[k], results[k].protocol)
+            )
         # Only now: until all models are done, the same command takes the first ones from their journals.
         for model in self.models:
             if (journal := self.outputs.journal(model)) is not None:
@@ -227,23 +222,15 @@ class EvaluationRun:
             typer.echo()
             print_table(classes)
 
-    def _report(
-        self,
-        path: Path,
-        results: list[EvaluationResult],
-        dataset: Dataset | OrdinalDataset,
-        subjects: list[Subject],
-    ) -> None:
-        """Its pictures are predicted again: they are few."""
-        from dptkit.evaluation.one_picture import Setting
-        from dptkit.evaluation.report import write_report
-        from dptkit.evaluation.report_pictures import pictures_from
-
-        settings = {
-            id(result): Setting(subject, dataset, result.protocol, None)
-            for result, subject in zip(results, subjects, strict=True)
-        }
-        write_report(path, results, pictures_from(dataset, lambda result, sample: settings[id(result)].predict(sample)))
+    def _subject(self, model: str, protocol: Protocol) -> Subject:
+        return open_subject(
+            model,
+            protocol,
+            device=self.device,
+            precision=self.precision,
+            quantity=self.quantity,
+            scale=self.scale,
+        )
 
     def _interrupted(self, model: str, done: int, total: int) -> None:
         journal = self.outputs.journal(model)

@@ -28,11 +28,12 @@ from dptkit.data.pairs import (
     Pair,
     PairedFiles,
     Target,
+    absent_files,
     check_split,
     depth_target,
-    names_in,
     require_file,
     require_folder,
+    require_present,
     same_size,
     scaled,
 )
@@ -127,16 +128,10 @@ class IbimsMat:
             yield SampleFiles(self.name, name, (self._path(name),))
 
     def require(self, split: str) -> IbimsMat:
-        """Itself, if all files are there. Raises DataError."""
-        present = set(names_in(self.root / MAT))
-        missing = [f"{MAT}/{name}.mat" for name in self.names if f"{name}.mat" not in present]
+        """Itself, if all files are there. Raises DataError, MissingFilesError."""
         if not self.names:
             raise DataError(f"ibims-1: {printable(self.root / LIST)} names no pictures")
-        if missing:
-            raise DataError(
-                f"ibims-1: {len(missing)} files of split {split!r} are missing in {printable(self.root)}: "
-                f"{', '.join(map(printable, missing[:3]))}"
-            )
+        require_present(self, self.root, split, absent_files(self.root, (f"{MAT}/{name}.mat" for name in self.names)))
         return self
 
     def _path(self, name: str) -> Path:

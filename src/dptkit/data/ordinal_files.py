@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from dptkit.data.pairs import absent_files, require_present
 from dptkit.data.reading import read_rgb
-from dptkit.data.sample import OrdinalSample
+from dptkit.data.sample import OrdinalSample, SampleFiles
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
@@ -69,6 +70,11 @@ class OrdinalFiles:
     def image_path(self, index: int) -> Path:
         """The file of the picture."""
         return self.root / self.pictures[index].image
+
+    def sample_files(self) -> Iterator[SampleFiles]:
+        """Source, name and file of each sample, in order."""
+        for entry in self.pictures:
+            yield SampleFiles(self.name, entry.name, (self.root / entry.image,))
 
     def require(self, split: str) -> OrdinalFiles:
         """Itself, if it has pictures and all their files are there. Raises DataError, MissingFilesError."""

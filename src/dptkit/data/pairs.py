@@ -17,15 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.data.reading import read_rgb
-from dptkit.data.sample import (
-    IGNORED,
-    Dataset,
-    OrdinalDataset,
-    Sample,
-    SampleFiles,
-    TargetQuantity,
-    TargetUnit,
-)
+from dptkit.data.sample import IGNORED, Dataset, OrdinalDataset, Sample, SampleFiles, TargetQuantity, TargetUnit
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 

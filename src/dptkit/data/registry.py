@@ -47,8 +47,7 @@ class DatasetEntry:
     """A data set by name. open: (root, split, options by keyword).
 
     splits: those it has; of your own folders they are found by `splits_of`. kind: what its samples are, `Sample` or
-    `OrdinalSample`, which only `open_ordinal_dataset` opens.
-    splits: those it has; of your own folders they are found by `splits_of`.
+        `OrdinalSample`, which only `open_ordinal_dataset` opens.
     marks: files and folders that are all there where it is, for `detect_dataset`; of a pattern with * any that fits.
     expected: samples of a split, where whoever distributes it or its usual evaluation says so.
     """
@@ -158,7 +157,7 @@ _ENTRIES = (
     DatasetEntry(
         "diw", "web pictures, which of two points is nearer", "none stated; research",
         "https://www-personal.umich.edu/~wfchen/depth-in-the-wild", open_diw, ("train", "val", "test"),
-        ("DIW_test.csv",), kind="ordinal",
+        ("DIW_test.csv",), {"test": 74_441}, "ordinal",
     ),
     DatasetEntry(
         "da-2k", "sharp varied pictures, which of two points is nearer", "Apache-2.0",
@@ -167,11 +166,11 @@ _ENTRIES = (
     ),
     DatasetEntry(
         "eth3d", "laser-scanned scenes, 24 megapixels, metres", "CC BY-NC-SA 4.0", "https://www.eth3d.net/datasets",
-        open_eth3d, ("train",), ("courtyard/ground_truth_depth",),
+        open_eth3d, ("train",), ("courtyard/ground_truth_depth",), {"train": 454},
     ),
     DatasetEntry(
         "sintel", "animated film, exact depth", "none stated; the film: CC BY 3.0",
-        "http://sintel.is.tue.mpg.de/depth", open_sintel, ("train",), ("training/depth",),
+        "http://sintel.is.tue.mpg.de/depth", open_sintel, ("train",), ("training/depth",), {"train": 1064},
     ),
     DatasetEntry(
         "tum", "indoor, Kinect, metres: people who move", "CC BY 4.0",

@@ -7,15 +7,13 @@ from pathlib import Path
 import pytest
 
 from data_trees import CODES, NEEDED, TREES, grey, manifest, picture, text
-from data_trees_zero_shot import ZERO_SHOT_TREES
+from data_trees_zero_shot import ORDINAL_TREES, ZERO_SHOT_TREES
 from dptkit.data.detect import detect_dataset
 from dptkit.data.registry import DATASETS, splits_of
 from dptkit.errors import DataError
 
 # Nothing in these layouts is theirs alone.
 UNMARKED = ("wsvd", "tartanair", "diml_full")
-
-
 LAYOUTS = {**TREES, **ZERO_SHOT_TREES}
 
 
@@ -30,6 +28,12 @@ def test_folders_give_themselves_away(name: str, tmp_path: Path) -> None:
             (tmp_path / mark).mkdir(parents=True)
     assert detect_dataset(tmp_path) == tree.name
     assert tree.split in splits_of(tree.name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ORDINAL_TREES)
+def test_folders_of_pairs_of_points_too(name: str, tmp_path: Path) -> None:
+    ORDINAL_TREES[name](tmp_path)
+    assert detect_dataset(tmp_path) == name
 
 
 def pair(folder: Path, image: str, depth: str) -> None:

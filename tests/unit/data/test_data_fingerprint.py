@@ -11,12 +11,13 @@ import cv2
 import pytest
 
 from data_trees import CODES, NEEDED, TREES, grey, picture
+from data_trees_zero_shot import ORDINAL_TREES, ZERO_SHOT_TREES
 from dptkit.data import fingerprint
 from dptkit.data.fingerprint import dataset_fingerprint, describe_dataset
 from dptkit.data.folder import open_pairs
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.procedural import ProceduralDataset
-from dptkit.data.registry import open_dataset
+from dptkit.data.registry import open_dataset, open_ordinal_dataset
 from dptkit.data.sample import Dataset, KnowsItsFiles, Sample
 
 
@@ -43,11 +44,14 @@ def test_it_is_what_the_documentation_says(root: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", TREES)
+LAYOUTS = {**TREES, **ZERO_SHOT_TREES}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_every_reader_knows_its_files(name: str, tmp_path: Path) -> None:
     if name in NEEDED:
         pytest.importorskip(NEEDED[name])
-    tree = TREES[name](tmp_path / "one")
+    tree = LAYOUTS[name](tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     one, two = (open_dataset(tree.name, tmp_path / copy, tree.split, **tree.options) for copy in ("one", "two"))
     assert isinstance(one, KnowsItsFiles)
@@ -56,6 +60,19 @@ def test_every_reader_knows_its_files(name: str, tmp_path: Path) -> None:
     assert [(known.source, known.name) for known in listed] == [(sample.source, sample.name) for sample in samples]
     assert {tmp_path / "one" / tree.image, tmp_path / "one" / tree.target} <= set(listed[0].files)
     assert dataset_fingerprint(one) == dataset_fingerprint(two)
+
+
+@pytest.mark.parametrize("name", ORDINAL_TREES)
+def test_pairs_of_points_know_their_files_too(name: str, tmp_path: Path) -> None:
+    ORDINAL_TREES[name](tmp_path)
+    dataset = open_ordinal_dataset(name, tmp_path, "test")
+    assert isinstance(dataset, KnowsItsFiles)
+    listed = list(dataset.sample_files())
+    samples = [dataset[index] for index in range(len(dataset))]
+    assert [(known.source, known.name) for known in listed] == [(sample.source, sample.name) for sample in samples]
+    before = dataset_fingerprint(dataset)
+    listed[0].files[0].write_bytes(b"shorter")
+    assert dataset_fingerprint(dataset) != before
 
 
 def test_what_changes_it(root: Path) -> None:

@@ -8,14 +8,7 @@ import pytest
 
 from data_trees import TREES
 from data_trees_zero_shot import ORDINAL_TREES
-from dptkit.data.detect import detect_dataset
-from dptkit.data.registry import (
-    DATASETS,
-    check_count,
-    find_dataset,
-    open_dataset,
-    open_ordinal_dataset,
-)
+from dptkit.data.registry import DATASETS, check_count, find_dataset, open_dataset, open_ordinal_dataset
 from dptkit.errors import DataError
 
 
@@ -51,24 +44,6 @@ def test_options_are_checked_for_name_and_type(tmp_path: Path) -> None:
     assert len(open_dataset("pairs", str(tmp_path), "train", kind="depth", scale="0.5")) == 2
 
 
-@pytest.mark.parametrize("name", ORDINAL_TREES)
-def test_pairs_of_points_are_not_for_training(name: str, tmp_path: Path) -> None:
-    ORDINAL_TREES[name](tmp_path)
-    assert detect_dataset(tmp_path) == name
-    with pytest.raises(DataError, match=f"{name} says only which of two points is nearer: .* not for training"):
-        open_dataset(name, tmp_path, "test")
-    assert len(open_ordinal_dataset(name, tmp_path, "test")) == 2
-    with pytest.raises(DataError, match=f"{name}: no option 'x'"):
-        open_ordinal_dataset(name, tmp_path, "test", x=1)
-    with pytest.raises(DataError, match="no split 'nonsense'"):
-        open_ordinal_dataset(name, tmp_path, "nonsense")
-
-
-def test_depth_is_not_pairs_of_points(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="those that do are diw, da-2k"):
-        open_ordinal_dataset("nyuv2", tmp_path, "test")
-
-
 def test_a_count_that_is_not_the_official_one_is_told() -> None:
     nyu, kitti = find_dataset("nyuv2"), find_dataset("kitti")
     assert check_count(nyu, "test", 654) is None
@@ -91,3 +66,20 @@ def test_parts_add_up_to_the_split_they_are_of() -> None:
     expected = find_dataset("diode").expected
     for split in ("train", "val"):
         assert expected[split] == expected[f"{split}-indoors"] + expected[f"{split}-outdoor"]
+
+
+@pytest.mark.parametrize("name", ORDINAL_TREES)
+def test_pairs_of_points_are_not_for_training(name: str, tmp_path: Path) -> None:
+    ORDINAL_TREES[name](tmp_path)
+    with pytest.raises(DataError, match=f"{name} says only which of two points is nearer: .* not for training"):
+        open_dataset(name, tmp_path, "test")
+    assert len(open_ordinal_dataset(name, tmp_path, "test")) == 2
+    with pytest.raises(DataError, match=f"{name}: no option 'x'"):
+        open_ordinal_dataset(name, tmp_path, "test", x=1)
+    with pytest.raises(DataError, match="no split 'nonsense'"):
+        open_ordinal_dataset(name, tmp_path, "nonsense")
+
+
+def test_depth_is_not_pairs_of_points(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="those that do are diw, da-2k"):
+        open_ordinal_dataset("nyuv2", tmp_path, "test")
