@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dptkit.data.sample import Dataset, OrdinalDataset
 
 INTERRUPTED = 130
+_OWN_FOLDERS = ("folder", "labels", "pairs")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class EvaluationRun:
 
     def _open(self) -> tuple[Dataset | OrdinalDataset, Protocol, dict[str, Any]]:
         """The data set, the protocol with the split that is read, and what the result says of the data set."""
-        name = self.dataset or detect_dataset(self.data)
+        name = self.dataset or self._detect()
         protocol = self.protocol
         if name != "shards":  # of any data set; they say of which when they are open
             self._check_dataset(name)
@@ -159,6 +160,12 @@ class EvaluationRun:
         if warning:
             facts["warning"] = warning
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
+
+    def _detect(self) -> str:
+        """What the files tell; of an own folder the protocol's data set, whose reader knows layouts of that kind too."""
+        name = detect_dataset(self.data)
+        made_for = self.protocol.datasets
+        return made_for[0] if len(made_for) == 1 and name in _OWN_FOLDERS else name
 
     def _check_dataset(self, name: str) -> None:
         if self.protocol.datasets and name not in self.protocol.datasets:

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dptkit.data.sample import Dataset
 from dptkit.errors import TrainingError
 from dptkit.image_io.atomic import write_bytes
 from dptkit.training.ablation_config import Ablation
-from dptkit.training.ablation_score import Score, check_scoring, evaluate_variant, open_scored
+from dptkit.training.ablation_score import OpenedSet, Score, check_scoring, evaluate_variant, open_scored
 from dptkit.training.ablation_table import Table, build_table, write_table
 from dptkit.training.config import TrainConfig, to_plain
 from dptkit.training.loop import Trainer
@@ -93,25 +92,30 @@ def run_ablation(
 
 
 def _score(
-    run: AblationRun, ablation: Ablation, datasets: Mapping[str, Dataset], stop: StopRequest
+    run: AblationRun, ablation: Ablation, datasets: Mapping[str, OpenedSet], stop: StopRequest
 ) -> dict[str, Score]:
-    """Each data set's, from `scores.json` where this very model was scored in this very way."""
+    """Each data set's, from `scores.json` where this very model was scored in this very way; else into it."""
     path, model = run.folder / _SCORES, run.folder / _MODEL
     digest = sha256_of(model)
     record = _read(path)
     scores = {}
-    for name, dataset in datasets.items():
+
+    def stop_if_asked() -> None:
+        if stop.signal:
+            raise TrainingStopped(run.config.steps, run.config.steps, stop.signal)
+
+    for name, opened in datasets.items():
         how = {
             "model_sha256": digest,
             "protocol": ablation.scoring.protocol,
             "metric": ablation.scoring.metric,
-            "data": asdict(ablation.scoring.data[name]),
+            "data": opened.facts,
         }
         known = record.get(name, {})
         if known.get("how") != how:
-            if stop.signal:
-                raise TrainingStopped(run.config.steps, run.config.steps, stop.signal)
-            score = evaluate_variant(model, dataset, ablation.scoring)
+            stop_if_asked()
+            result = run.folder / "scores" / f"{name}.json"
+            score = evaluate_variant(model, opened, ablation.scoring, result, stop_if_asked)
             known = record[name] = {"how": how, "score": asdict(score)}
             write_bytes(path, json.dumps(record, indent=1).encode())
         scores[name] = Score(**known["score"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from typing import Any
 
 import numpy as np
 
+from dptkit.data.fingerprint import dataset_fingerprint
 from dptkit.data.registry import open_dataset
 from dptkit.data.sample import Dataset, Sample
 from dptkit.errors import ConfigError, DataError
@@ -43,16 +44,33 @@ class SomeOf:
         return self.dataset[self.indices[index]]
 
 
-def open_scored(key: str, scored: ScoredSet) -> Dataset:
-    """The data set with the pictures that count. Raises DataError that begins with `key`."""
+@dataclass(frozen=True)
+class OpenedSet:
+    """Pictures that count, and what a result says of them: name, folder, split, fingerprint, and which were chosen."""
+
+    dataset: Dataset
+    facts: dict[str, Any]
+
+
+def open_scored(key: str, scored: ScoredSet) -> OpenedSet:
+    """Raises DataError that begins with `key`."""
     try:
         dataset = open_dataset(scored.dataset, Path(scored.root), scored.split, **scored.options)
     except DataError as error:
         raise DataError(f"{key} ({scored.dataset} in {scored.root}, {scored.split}): {error}") from None
+    facts: dict[str, Any] = {
+        "name": dataset.name,
+        "folder": Path(scored.root).resolve().name,
+        "split": scored.split,
+        "fingerprint": dataset_fingerprint(dataset),
+    }
+    if scored.options:
+        facts["options"] = dict(scored.options)
     count = len(dataset)
     if not 0 < scored.pictures < count:
-        return dataset
-    return SomeOf(dataset, np.linspace(0, count - 1, scored.pictures).round().astype(int).tolist())
+        return OpenedSet(dataset, facts)
+    chosen = np.linspace(0, count - 1, scored.pictures).round().astype(int).tolist()
+    return OpenedSet(SomeOf(dataset, chosen), {**facts, "evenly_chosen": len(chosen), "pictures_in_split": count})
 
 
 def check_scoring(scoring: Scoring) -> DepthProtocol:
@@ -61,27 +79,40 @@ def check_scoring(scoring: Scoring) -> DepthProtocol:
     if not isinstance(protocol, DepthProtocol):
         raise ConfigError(f"scoring.protocol: {protocol.name} is for {protocol.task}; an ablation is scored on depth")
     if scoring.metric not in protocol.metrics:
-        raise ConfigError(
-            f"scoring.metric: {protocol.name} has no {scoring.metric}; it has {', '.join(protocol.metrics)}"
-        )
+        known = ", ".join(protocol.metrics)
+        raise ConfigError(f"scoring.metric: {protocol.name} has no {scoring.metric}; it has {known}")
     return protocol
 
 
-def evaluate_variant(model: Path, dataset: Dataset, scoring: Scoring) -> Score:
-    """A trained model file on a data set. Raises ConfigError, DataError where nothing can be scored."""
+def evaluate_variant(
+    model: Path,
+    opened: OpenedSet,
+    scoring: Scoring,
+    record: Path | None = None,
+    after_picture: Callable[[], None] = lambda: None,
+) -> Score:
+    """A trained model file on a data set.
+
+    record: a file for the whole result, as `dpt eval --json` writes it. after_picture: may raise, to end it.
+    Raises DataError naming the picture that could not be read or scored, since means over different pictures are not
+    to be compared; ConfigError where model and protocol do not fit.
+    """
+    from dptkit.evaluation.evaluate import evaluate
     from dptkit.evaluation.own_model import OwnModel
-    from dptkit.evaluation.scoring import score_picture
+    from dptkit.evaluation.result import write_result
     from dptkit.predictor import load
 
-    protocol = check_scoring(scoring)
+    protocol = replace(check_scoring(scoring), split=opened.facts["split"])
     subject = OwnModel(load(model), protocol)
-    by_source: dict[str, list[float]] = {}
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        scored = score_picture(subject.predict(sample.image), sample, protocol)
-        value = scored.scores[scoring.metric]
-        if value is not None:
-            by_source.setdefault(scored.source, []).append(value)
-    if not by_source:
-        raise DataError(f"{dataset.name}: no picture has a value for {scoring.metric}")
-    return Score(fmean(map(fmean, by_source.values())), sum(map(len, by_source.values())))
+    result = evaluate(
+        subject, opened.dataset, protocol, dataset_facts=opened.facts, on_picture=lambda image: after_picture()
+    )
+    skipped = [image for image in result.images if image.state == "skipped"]
+    if skipped:
+        raise DataError(f"{skipped[0].name}: {skipped[0].problem}; {len(skipped)} of {len(result.images)} not scored")
+    value = result.summary[scoring.metric].value
+    if value is None:
+        raise DataError(f"{opened.dataset.name}: no picture has a value for {scoring.metric}")
+    if record is not None:
+        write_result(record, result)
+    return Score(value, len(result.images))

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from two_results import METRES, SHAPE, Guess, open_scenes, result_of, run, write_scenes
 
+from dptkit.cli.eval_report import write_run_report
 from dptkit.data.sample import Sample
 from dptkit.errors import OutputWriteError
 from dptkit.evaluation.protocol import protocol_to_dict
@@ -299,3 +300,19 @@ def test_small_and_quick(tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", [result], lambda r, i: picture)
     assert time.process_time() - started < 4
     assert (tmp_path / "r.html").stat().st_size < 3_000_000
+
+
+def test_pictures_are_predicted_again_or_taken_from_what_was_kept(tmp_path: Path) -> None:
+    data = open_scenes(write_scenes(tmp_path / "scenes"))
+    kept, not_kept = run(data, Guess(), METRES, tmp_path / "kept"), run(data, Guess("second"), METRES)
+    opened: list[int] = []
+
+    def subject_of(number: int) -> Guess:
+        opened.append(number)
+        return Guess("second")
+
+    write_run_report(tmp_path / "folder", [kept, not_kept], data, subject_of)
+    assert opened == [1]
+    assert page_of(tmp_path / "folder/report.html").tags.count("img") == 2 * 6 * 4
+    write_run_report(tmp_path / "file.html", [kept], data, subject_of)
+    assert (tmp_path / "file.html").is_file()

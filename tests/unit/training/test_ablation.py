@@ -14,6 +14,7 @@ import pytest
 
 from dptkit.data.registry import open_dataset
 from dptkit.errors import ConfigError, DataError, TrainingError
+from dptkit.evaluation.result import read_result
 from dptkit.predictor import load
 from dptkit.training import ablation as module
 from dptkit.training.ablation import ablation_runs, run_ablation
@@ -249,3 +250,24 @@ def test_intervals_are_students(count: int) -> None:
 def test_one_seed_has_no_interval() -> None:
     cell = summarise([0.25], 0.2)
     assert (cell.mean, cell.low, cell.high, str(cell)) == (0.25, None, None, "0.2500 (0.2000)")
+
+
+def test_a_picture_that_cannot_be_scored_ends_it_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tree(tmp_path)
+    wanted = replace(ablation_in(tmp_path), seeds=(0,))
+    broken = tmp_path / "data" / "discs" / "near1.png"
+    cv2.imwrite(str(broken), np.zeros((64, 96), np.uint16))  # nothing was measured
+    with pytest.raises(DataError, match=r"near1: .*; 1 of 3 not scored"):
+        run_ablation(wanted, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("scores.json"))
+
+
+def test_every_pictures_numbers_are_kept(ran: tuple[Path, Ablation, Table, list[str]]) -> None:
+    root, wanted, _, _ = ran
+    for run in ablation_runs(wanted, root / "out"):
+        result = read_result(run.folder / "scores" / "near.json")
+        assert [image.name for image in result.images] == ["discs/near0", "discs/near1", "discs/near2"]
+        assert result.dataset["split"] == result.protocol.split == "near"
+        kept = json.loads((run.folder / "scores.json").read_text())["near"]["score"]["value"]
+        assert result.summary["abs_rel"].value == kept
+        assert np.mean([image.scores["abs_rel"] for image in result.images]) == pytest.approx(kept)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from dptkit.errors import ConfigError
+from dptkit.errors import ConfigError, WeightsError
+from dptkit.model.build import build_model
+from dptkit.presets import UNPUBLISHED
 from dptkit.training.ablation_config import read_ablation
-from dptkit.training.config import ModelStart, OnDisk, Phase
-from dptkit.training.start import build_spec
+from dptkit.training.config import DepthLoss, ModelStart, OnDisk, Phase, TrainConfig
+from dptkit.training.miniature import shrink
+from dptkit.training.start import build_spec, build_start
+from dptkit.weights.tensor_file import write_tensors
 
 BASE = """
 name: base
@@ -150,3 +156,25 @@ def test_a_model_that_cannot_be_is_named(path: Path, model: dict[str, object], m
 )
 def test_weights_that_exist_are_those_of_the_published_structure(start: ModelStart) -> None:
     assert "go with weights: random" in str(start.problem()) or "no such weights exist" in str(start.problem())
+
+
+def test_an_architecture_that_was_never_published_starts_from_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = shrink(UNPUBLISHED["dpt-base"])
+    monkeypatch.setitem(UNPUBLISHED, "dpt-base", spec)
+    network = build_model(spec.model)
+    write_tensors(tmp_path / "own.safetensors", network.state_dict(), replace(spec, name="mine"))
+    config = TrainConfig(
+        "tiny", ModelStart("dpt-base", str(tmp_path / "own.safetensors")), (OnDisk("manifest", "data"),), DepthLoss(),
+        10, (Phase(0, 64, 4),),
+    )  # fmt: skip
+    found = build_start(config)
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in found.state_dict().items())
+    assert all(parameter.requires_grad for parameter in found.parameters())
+    with pytest.raises(ConfigError, match="none of dpt-base were published; name a file, or set random"):
+        build_start(replace(config, model=ModelStart("dpt-base", "published")))
+    other = replace(spec, name="other", model=replace(spec.model, decoder=replace(spec.model.decoder, readout="add")))
+    write_tensors(tmp_path / "other.safetensors", build_model(other.model).state_dict(), other)
+    with pytest.raises(WeightsError, match=r"other\.safetensors: holds the network of other, not that of dpt-base"):
+        build_start(replace(config, model=ModelStart("dpt-base", str(tmp_path / "other.safetensors"))))
