@@ -162,7 +162,7 @@ class EvaluationRun:
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
 
     def _detect(self) -> str:
-        """What the files tell; of an own folder the protocol's data set, whose reader knows layouts of that kind too."""
+        """What the files tell; of an own folder, the protocol's data set, whose reader knows that layout too."""
         name = detect_dataset(self.data)
         made_for = self.protocol.datasets
         return made_for[0] if len(made_for) == 1 and name in _OWN_FOLDERS else name
