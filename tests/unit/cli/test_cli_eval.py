@@ -132,11 +132,10 @@ def test_mistakes_are_one_line_and_end_with_two(data: Path, arguments: tuple[str
 
 
 def test_the_folder_is_recognised_and_a_report_shows_its_pictures(data: Path, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
-    ran = dpt("eval", "--data", data, "--protocol", "folder-video", "--model", "ramp", "--report", page)
+    ran = dpt("eval", "--data", data, "--protocol", "folder-video", "--model", "ramp", "--report", tmp_path / "web")
     assert ran.code == 0, ran.errors
-    assert ran.lines[0] == "folder-video on folder, val: 1 picture"  # a tenth of five is held out, but one at least
-    assert "data:image/" in page.read_text("utf-8")
+    assert ran.lines[0] == "folder-video on folder, all: 5 pictures"
+    assert "data:image/" in (tmp_path / "web" / "report.html").read_text("utf-8")
 
 
 def test_protocols_are_listed() -> None:
