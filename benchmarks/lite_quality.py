@@ -117,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
 
     def network(name: str) -> Callable[[Picture], Array]:
-        predictor = load(name, size=options.size)
+        predictor = load(name, size=options.size, precision="float32")
 
         def predict(image: Picture) -> Array:
             depth = predictor.predict(image)

@@ -68,7 +68,7 @@ def main() -> None:
         f"{len(dataset)} pictures, scales {options.scales}, flip {options.flip}"
     )
     for name in options.model:
-        predictor = load(name)
+        predictor = load(name, precision="float32")
         names = predictor.spec.decoding.class_names  # type: ignore[union-attr]
         each = []
         for index in range(len(dataset)):

@@ -68,21 +68,30 @@ def open_model(
     return ReadyModel(spec, TorchBackend(network, choice.device, choice.precision), sha256)
 
 
-def compiled_cache() -> CompiledCache | None:
-    """The cache of compiled models; None if there is no place for one.
+class CompiledModels(NamedTuple):
+    """Where compiled models are kept, and the folder in which hashes of weight files are remembered."""
+
+    models: CompiledCache
+    hashes: Path
+
+
+def compiled_models() -> CompiledModels | None:
+    """The cache of compiled models; None if there is no place for one, or none is wanted.
 
     DPTKIT_COMPILED_CACHE is its folder, by default `compiled` in the weight cache, which DPTKIT_CACHE moves;
     DPTKIT_COMPILED_CACHE_MB its size, 0 for none. Raises ConfigError if that is no number.
     """
     limit = os.environ.get("DPTKIT_COMPILED_CACHE_MB") or str(DEFAULT_LIMIT_MB)
-    if not limit.isdecimal():
+    if not (limit.isascii() and limit.isdecimal()):
         raise ConfigError(f"DPTKIT_COMPILED_CACHE_MB: {limit!r} is not a number of megabytes")
+    if not int(limit):
+        return None
     chosen = os.environ.get("DPTKIT_COMPILED_CACHE")
     try:
         folder = Path(chosen).expanduser().absolute() if chosen else cache_directory() / "compiled"
     except (WeightsError, RuntimeError):
         return None
-    return CompiledCache(folder, int(limit) << 20)
+    return CompiledModels(CompiledCache(folder / "models", int(limit) << 20), folder / "hashes")
 
 
 class _EngineFailedError(Exception):
@@ -92,8 +101,9 @@ class _EngineFailedError(Exception):
 def _open_compiled(
     model: str | Path, weights: str | Path | None, choice: Choice, progress: Progress | None
 ) -> ReadyModel:
-    cache = compiled_cache()
-    located = locate_model(model, weights, progress)
+    kept = compiled_models()
+    cache = kept.models if kept is not None else None
+    located = locate_model(model, weights, progress, hashes=kept.hashes if kept is not None else None)
     if located is not None and cache is not None:
         entry = cache.find(_facts(located.spec, located.sha256, choice))
         if entry is not None:

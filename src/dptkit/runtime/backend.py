@@ -58,12 +58,15 @@ def require_finite(raw: npt.NDArray[np.float32], precision: str, device: str) ->
     return raw
 
 
+_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc", "failed to allocate")
+
+
 def is_about_memory(error: BaseException) -> bool:
     """Whether an engine's RuntimeError means that memory ran out, which each engine says in its own words."""
     if isinstance(error, MemoryError):
         return True
     text = str(error).lower()
-    return any(words in text for words in ("out of memory", "not enough memory", "bad_alloc", "failed to allocate"))
+    return any(words in text for words in _MEMORY_WORDS)
 
 
 def first_line(error: BaseException) -> str:

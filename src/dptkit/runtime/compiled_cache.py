@@ -30,7 +30,7 @@ DEFAULT_LIMIT_MB = 8192
 
 
 class CompiledCache:
-    """Entries below `folder`, the least recently used of which are removed above `limit` bytes (0: nothing is kept).
+    """Entries below `folder`, the least recently used of which are removed above `limit` bytes.
 
     Safe to use from several threads and processes at once. No failure of the disk is an error: without a cache a
     prediction only starts more slowly.
@@ -59,8 +59,6 @@ class CompiledCache:
 
         Returns the entry; None if it was not kept, because the disk refused or it alone is above the limit.
         """
-        if not self.limit:
-            return None
         entry = self._place(facts)
         draft = self.folder / f".{entry.name}.{os.getpid()}-{secrets.token_hex(4)}"
         try:

@@ -15,7 +15,7 @@ from dptkit.config import ModelSpec, from_json
 from dptkit.errors import DptkitError, WeightsError
 from dptkit.image_io.atomic import write_bytes
 from dptkit.presets import find_preset
-from dptkit.weights.cache import Progress, cache_directory, sha256_of
+from dptkit.weights.cache import Progress, sha256_of
 from dptkit.weights.published import model_file, published_weights
 
 SPEC_KEY = "dptkit"
@@ -35,10 +35,15 @@ class LocatedModel(NamedTuple):
 
 
 def locate_model(
-    model: str | Path, weights: str | Path | None = None, progress: Progress | None = None
+    model: str | Path,
+    weights: str | Path | None = None,
+    progress: Progress | None = None,
+    *,
+    hashes: Path | None = None,
 ) -> LocatedModel | None:
     """As `dptkit.weights.load.load_model`, without a network, and so without torch.
 
+    hashes: a folder in which the hashes of files are remembered, see `remembered_sha256`.
     None where only reading the tensors can tell whether they fit, or what is wrong: `load_model` then says so.
     Raises UnknownModelError or DownloadError as it does. That the tensors fit the specification is not checked here.
     """
@@ -52,7 +57,7 @@ def locate_model(
         spec = preset.spec if own is None or own.model == preset.spec.model else None
     if spec is None or not path.is_file():
         return None
-    return LocatedModel(spec, path, remembered_sha256(path))
+    return LocatedModel(spec, path, sha256_of(path) if hashes is None else remembered_sha256(path, hashes))
 
 
 def read_spec(path: Path) -> ModelSpec | None:
@@ -70,19 +75,17 @@ def read_spec(path: Path) -> ModelSpec | None:
         return None
 
 
-def remembered_sha256(path: Path) -> str:
-    """The file's SHA-256; read from the weight cache where the very same file, unchanged, was hashed before.
+def remembered_sha256(path: Path, hashes: Path) -> str:
+    """The file's SHA-256; read from the folder `hashes` where the very same file, unchanged, was hashed before.
 
     The same means: path, device, inode, size, and times of the last change of content and of inode.
     Raises WeightsError if the file cannot be read.
     """
     try:
         identity = _identity(path)
-        memory = cache_directory() / "hashes" / f"{hashlib.sha256(os.fsencode(identity['path'])).hexdigest()[:32]}.json"
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
-    except WeightsError:  # no cache
-        return sha256_of(path)
+    memory = hashes / f"{hashlib.sha256(os.fsencode(identity['path'])).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         record = json.loads(memory.read_text("utf-8"))
         if record["file"] == identity and len(record["sha256"]) == 64:
