@@ -130,9 +130,17 @@ def test_without_a_cache_it_still_works(picture: Path, tmp_path: Path, mode: str
     ("options", "env", "message"),
     [
         (["--engine", "opnvino"], {}, "dpt: --engine: 'opnvino' is none of auto, torch, openvino, onnx; did you mean"),
-        (["--engine", "openvino", "--device", "cuda"], {}, "dpt: device 'cuda' is not available to the engine openvino"),
+        (
+            ["--engine", "openvino", "--device", "cuda"],
+            {},
+            "dpt: device 'cuda' is not available to the engine openvino",
+        ),
         (["--engine", "onnx", "--precision", "bfloat16"], {}, "dpt: engine onnx computes in float32, not in bfloat16"),
-        ([], {"DPTKIT_COMPILED_CACHE_MB": "lots"}, "dpt: DPTKIT_COMPILED_CACHE_MB: 'lots' is not a number of megabytes"),
+        (
+            [],
+            {"DPTKIT_COMPILED_CACHE_MB": "lots"},
+            "dpt: DPTKIT_COMPILED_CACHE_MB: 'lots' is not a number of megabytes",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(

@@ -94,7 +94,5 @@ def depth(
         as_json,
     )
     return run.start(
-        lambda: load_predictor(
-            model, "depth", weights=weights, computing=computing, size=size, background=colour
-        )
+        lambda: load_predictor(model, "depth", weights=weights, computing=computing, size=size, background=colour)
     )

@@ -112,7 +112,9 @@ def test_pull_fetches_once_and_models_shows_it(published: dict[str, Tensor], cac
         assert ran.lines[1].startswith("dpt-lite: ")
     assert state() == "in cache"
     assert not [name for name in files_below(cache) if name.endswith(".part")]
-    assert_equal_to_the_bit(dict(load("dpt-hybrid", engine="torch", device="cpu").backend._network.state_dict()), published)  # type: ignore[attr-defined]
+    assert_equal_to_the_bit(
+        dict(load("dpt-hybrid", engine="torch", device="cpu").backend._network.state_dict()), published
+    )  # type: ignore[attr-defined]
 
 
 def test_pulled_weights_work_offline(
