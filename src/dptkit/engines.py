@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -133,31 +134,38 @@ def _read(entry: Path, choice: Choice) -> Backend:
 
 
 def _compile(network: DPT, choice: Choice, cache: CompiledCache | None, facts: dict[str, str]) -> Backend:
-    from dptkit.runtime.conversion import to_onnx, to_openvino
+    from dptkit.runtime.conversion import require_agreement, to_onnx, to_openvino
 
     stride = network.encoder.stride
+    compiled = None
     if choice.engine == "openvino":
         compiled = openvino_backend.compile_graph(to_openvino(network), choice.precision)
-        backend = openvino_backend.OpenVINOBackend(compiled, choice.precision, stride)
 
-        def write_blob(folder: Path) -> None:
+    def write(folder: Path) -> None:
+        (folder / _STRIDE).write_text(str(stride), "utf-8")
+        if compiled is not None:
             openvino_backend.write_compiled(compiled, folder / _BLOB)
-            (folder / _STRIDE).write_text(str(stride), "utf-8")
+        else:
+            to_onnx(network, folder / _ONNX)
 
+    if compiled is not None:
+        # Checked before it is kept.
+        backend: Backend = openvino_backend.OpenVINOBackend(compiled, choice.precision, stride)
+        require_agreement(backend, network)
         if cache is not None:
-            cache.store(facts, write_blob)
+            cache.store(facts, write)
+        return backend
+    with TemporaryDirectory(prefix="dptkit-") as folder:
+        write(Path(folder))
+        backend = _read(Path(folder), choice)
+        require_agreement(backend, network)
+        if cache is not None:
+            cache.store(facts, lambda entry: _copy(Path(folder), entry))
         return backend
 
-    def write_onnx(folder: Path) -> None:
-        to_onnx(network, folder / _ONNX)
-        (folder / _STRIDE).write_text(str(stride), "utf-8")
 
-    entry = None if cache is None else cache.store(facts, write_onnx)
-    if entry is not None:
-        return _read(entry, choice)
-    with TemporaryDirectory(prefix="dptkit-") as folder:
-        write_onnx(Path(folder))
-        return _read(Path(folder), choice)
+def _copy(folder: Path, entry: Path) -> None:
+    shutil.copytree(folder, entry, dirs_exist_ok=True)
 
 
 def _facts(spec: ModelSpec, sha256: str, choice: Choice) -> dict[str, str]:

@@ -15,11 +15,12 @@ import pytest
 
 import miniatures
 from dptkit.engines import open_model
-from dptkit.errors import NonFiniteOutputError
+from dptkit.errors import ConfigError, NonFiniteOutputError
 from dptkit.model.build import build_model
 from dptkit.presets import PRESETS
-from dptkit.runtime import openvino_backend
+from dptkit.runtime import conversion, openvino_backend
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice
+from dptkit.runtime.openvino_import import import_openvino
 from dptkit.runtime.torch_backend import TorchBackend
 from dptkit.weights.load import load_model
 from dptkit.weights.tensor_file import write_tensors
@@ -107,12 +108,10 @@ def test_any_size_gives_torchs_numbers(files: dict[str, str], model: str, engine
     assert max(differences.values()) < ROUNDING, differences
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["small dpt-lite", "dpt-lite"])  # each costs another conversion
 def test_bfloat16_is_near_and_is_bfloat16(files: dict[str, str], model: str) -> None:
     if "bfloat16" not in openvino_backend.precisions():
         pytest.skip("this CPU does not compute in bfloat16")
-    if not model.startswith("small dpt-lite") and model != "dpt-lite":
-        pytest.skip("one family is enough: it costs a conversion each")
     convert_low = subprocess.run(
         [sys.executable, "-c", CONVERT.replace('"float32"', '"bfloat16"'), "openvino", files[model]], timeout=600
     )
@@ -172,12 +171,45 @@ def test_a_wrong_size_is_named(files: dict[str, str], engine: EngineChoice) -> N
         runner.predict(np.zeros((1, 3, 64, 80), np.float32))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_an_output_that_is_not_finite_is_an_error(files: dict[str, str], engine: EngineChoice) -> None:
-    pictures = image(1, 2, 2)
-    pictures[0, 0, 5, 5] = np.nan
+def test_infinity_is_an_error_not_a_picture() -> None:
+    openvino = import_openvino()
+    pictures = openvino.opset13.parameter([-1, 3, -1, -1], np.float32)
+    doubled = openvino.opset13.multiply(pictures, np.float32(10))
+    compiled = openvino_backend.compile_graph(openvino.Model([doubled], [pictures]), "float32")
+    runner = openvino_backend.OpenVINOBackend(compiled, "float32", 32)
+    assert runner.predict(np.full((1, 3, 32, 32), 3e37, np.float32)).max() == pytest.approx(3e38)
     with pytest.raises(NonFiniteOutputError, match="not finite in float32 on cpu"):
-        backend(files["dpt-lite"], engine).predict(pictures)
+        runner.predict(np.full((1, 3, 32, 32), 3e38, np.float32))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_weights_that_hold_nan_are_an_error_not_a_picture(tmp_path: Path, engine: EngineChoice) -> None:
+    """OpenVINO's ReLU makes zeros of NaN."""
+    network, path = build_miniature("dpt-lite"), tmp_path / "nan.safetensors"
+    network.encoder.transformer.blocks[0].norm1.weight.data[3] = float("nan")
+    write_tensors(path, network.state_dict(), miniature_spec("dpt-lite"))
+    code = f"from dptkit import load; load(sys.argv[1], engine={engine!r}, device='cpu', precision='float32')"
+    code = f"import sys\nfrom dptkit.errors import ConfigError\ntry:\n    {code}\nexcept ConfigError as error:\n    print(error)"
+    ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=300)
+    advice = "(the weights hold NaN, infinity or huge values): use engine torch"
+    assert ran.stdout == f"engine {engine} cannot take dpt-lite {advice}\n", ran.stderr
+
+
+def test_by_default_torch_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "new.safetensors"
+    write_tensors(path, build_miniature("dpt-lite", seed=5).state_dict(), miniature_spec("dpt-lite"))
+
+    def fail(network: object) -> None:
+        raise TypeError("no conversion rule\nfor this operator")
+
+    monkeypatch.setattr(conversion, "to_openvino", fail)
+    assert open_model(str(path), device="cpu").backend.engine == "torch"
+    message = "engine openvino cannot take dpt-lite (no conversion rule): computing with torch"
+    assert [record.getMessage() for record in caplog.records] == [message]
+    with pytest.raises(ConfigError, match=r"\(no conversion rule\): use engine torch$"):
+        open_model(str(path), engine="openvino")
 
 
 @pytest.mark.slow

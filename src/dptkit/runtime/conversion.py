@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dptkit.model.dpt import DPT
 from dptkit.model.encoders.transformer import PositionEmbedding
+from dptkit.runtime.backend import Backend
 from dptkit.runtime.openvino_import import import_openvino
 
 ONNX_OPSET = 18
@@ -63,6 +65,24 @@ def to_onnx(network: DPT, path: Path) -> None:
             output_names=[OUTPUT],
             dynamic_axes={INPUT: free, OUTPUT: free},
         )
+
+
+def require_agreement(backend: Backend, network: DPT) -> None:
+    """Raises RuntimeError unless the backend computes what the network does, NaN and infinity included.
+
+    Some engines' ReLU turns NaN into zero, so that weights which hold it would give a picture instead of an error. One
+    small picture, of another size than was traced; bounds are for what is broken, not for rounding.
+    """
+    height, width = _example(network).shape[2:]
+    picture = torch.randn(1, 3, width, height, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = network(picture).numpy()
+    if not np.isfinite(wanted).all():
+        raise RuntimeError("the weights hold NaN, infinity or huge values")
+    found = backend.predict(picture.numpy())
+    difference = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+    if not difference < (1e-3 if backend.precision == "float32" else 0.25):
+        raise RuntimeError(f"its numbers differ from torch's by {difference:.2g} of the largest")
 
 
 def _example(network: DPT) -> torch.Tensor:
