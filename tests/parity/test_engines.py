@@ -188,8 +188,15 @@ def test_weights_that_hold_nan_are_an_error_not_a_picture(tmp_path: Path, engine
     network, path = build_miniature("dpt-lite"), tmp_path / "nan.safetensors"
     network.encoder.transformer.blocks[0].norm1.weight.data[3] = float("nan")
     write_tensors(path, network.state_dict(), miniature_spec("dpt-lite"))
-    code = f"from dptkit import load; load(sys.argv[1], engine={engine!r}, device='cpu', precision='float32')"
-    code = f"import sys\nfrom dptkit.errors import ConfigError\ntry:\n    {code}\nexcept ConfigError as error:\n    print(error)"
+    code = f"""
+import sys
+from dptkit import load
+from dptkit.errors import ConfigError
+try:
+    load(sys.argv[1], engine={engine!r}, device="cpu", precision="float32")
+except ConfigError as error:
+    print(error)
+"""
     ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=300)
     advice = "(the weights hold NaN, infinity or huge values): use engine torch"
     assert ran.stdout == f"engine {engine} cannot take dpt-lite {advice}\n", ran.stderr
