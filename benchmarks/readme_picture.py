@@ -18,7 +18,7 @@ HEIGHT, GAP = 200, 6
 
 
 def main() -> None:
-    predictor = load("dpt-lite")
+    predictor = load("dpt-lite", engine="torch", precision="float32")
     columns = []
     for path in sorted((ROOT / "examples").glob("*.jpg")):
         picture = read_image(path)

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.config import DepthDecoding, ModelSpec
+from dptkit.engines import open_model
 from dptkit.image_io import read_image
 from dptkit.outputs import DepthMap, Provenance, SegmentationMap
 from dptkit.postprocess import decode_depth, decode_segmentation
 from dptkit.preprocess import preprocess, with_size
-from dptkit.runtime.backend import Backend, Precision
+from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice
+from dptkit.runtime.memory import predict_within_memory
 from dptkit.version import __version__
 from dptkit.weights.cache import Progress
 
@@ -58,7 +60,10 @@ class Predictor:
         return self.predict_batch([source], scores=scores)[0]
 
     def predict_batch(self, sources: Sequence[Any], *, scores: bool = False) -> list[DepthMap | SegmentationMap]:
-        """Several pictures of any sizes, in order. Pictures of one network size run through it together."""
+        """Several pictures of any sizes, in order. Pictures of one network size run through it together.
+
+        Where memory does not suffice for that, they go through in smaller batches; MemoryError if one alone is too big.
+        """
         images = [read_image(source, background=self.background) for source in sources]
         inputs = [preprocess(image, self.spec.preprocess) for image in images]
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -66,7 +71,7 @@ class Predictor:
             groups.setdefault(tensor.shape, []).append(index)
         results: dict[int, DepthMap | SegmentationMap] = {}
         for indices in groups.values():
-            raw = self.backend.predict(np.stack([inputs[index] for index in indices]))
+            raw = predict_within_memory(self.backend, np.stack([inputs[index] for index in indices]))
             for index, output in zip(indices, raw, strict=True):
                 results[index] = self._decode(output, images[index].shape[:2], scores)
         return [results[index] for index in range(len(images))]
@@ -99,8 +104,9 @@ def load(
     model: str | Path = "dpt-lite",
     *,
     weights: str | Path | None = None,
+    engine: EngineChoice = "auto",
     device: str = "auto",
-    precision: Precision = "float32",
+    precision: PrecisionChoice = "auto",
     size: int | None = None,
     background: tuple[int, int, int] = WHITE,
     progress: Progress | None = None,
@@ -109,16 +115,18 @@ def load(
 
     model: a name from `dptkit.PRESETS` (its published weights are downloaded once), or a safetensors file of ours.
     weights: your own file, in our, the original's or transformers' layout, for the architecture named by `model`.
-    device: "auto", "cpu", "cuda", "cuda:1", "mps".
+    engine: "torch", "openvino", "onnx" (needs the extra of that name), or "auto": OpenVINO on a CPU, torch on a GPU.
+    device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+    precision: "float32", "bfloat16", "float16", or "auto": bfloat16 on the engine OpenVINO where the CPU computes in
+    it, float32 elsewhere. Ask for float32 to compare numbers between machines.
     size: network input height instead of the model's own, a multiple of 32; larger shows more detail.
     background: the RGB colour that transparent pictures are composited on.
     progress: called with (bytes so far, bytes in all or None) while weights are downloaded.
     Raises UnknownModelError, WeightsError, DownloadError or ConfigError, each with one line that says what to do.
     """
-    from dptkit.runtime.torch_backend import TorchBackend
-    from dptkit.weights.load import load_model
-
-    spec, network, sha256 = load_model(model, weights, progress)
+    spec, backend, sha256 = open_model(
+        model, weights, engine=engine, device=device, precision=precision, progress=progress
+    )
     if size is not None:
         spec = replace(spec, preprocess=with_size(spec.preprocess, size))
-    return Predictor(spec, TorchBackend(network, device, precision), sha256, background=background)
+    return Predictor(spec, backend, sha256, background=background)

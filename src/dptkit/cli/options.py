@@ -21,7 +21,13 @@ Weights = Annotated[
     typer.Option(metavar="FILE", help="Your own weights, in any known layout, for the architecture of --model."),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
-PrecisionOption = Annotated[str, typer.Option(metavar="TYPE", help="float32, bfloat16 or float16.")]
+Engine = Annotated[
+    str, typer.Option(metavar="NAME", help="auto (openvino on a CPU, torch on a GPU), torch, openvino, onnx.")
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(metavar="TYPE", help="auto (bfloat16 where the CPU computes in it), float32, bfloat16 or float16."),
+]
 Size = Annotated[
     int | None,
     typer.Option(metavar="N", help="Network input height, a multiple of 32. Default: the model's own."),

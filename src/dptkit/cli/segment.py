@@ -19,8 +19,9 @@ def segment(
         "dpt-hybrid-ade20k"
     ),
     weights: options.Weights = None,
+    engine: options.Engine = "auto",
     device: options.Device = "auto",
-    precision: options.PrecisionOption = "float32",
+    precision: options.PrecisionOption = "auto",
     size: options.Size = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help=f"What to write, of {', '.join(FORMATS)}.")
@@ -44,7 +45,7 @@ def segment(
     from dptkit.image_io import SEGMENT_SUFFIXES, write_labels, write_overlay, write_scores, write_segments_json
     from dptkit.outputs import SegmentationMap
 
-    checked_precision = check_usage(model, "segmentation", precision)
+    computing = check_usage(model, "segmentation", engine, device, precision)
 
     def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
         assert isinstance(result, SegmentationMap)
@@ -79,8 +80,7 @@ def segment(
             model,
             "segmentation",
             weights=weights,
-            device=device,
-            precision=checked_precision,
+            computing=computing,
             size=size,
             background=colour,
         )

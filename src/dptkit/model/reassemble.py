@@ -54,7 +54,7 @@ class ReadProject(nn.Module):
         of_patches, of_readout = self.project.weight.split(width, dim=1)
         readout = F.linear(prefix[:, :1], of_readout, self.project.bias)
         tokens = F.linear(patches.flatten(2).transpose(1, 2), of_patches) + readout
-        return F.gelu(tokens).transpose(1, 2).unflatten(2, patches.shape[2:])
+        return F.gelu(tokens).transpose(1, 2).reshape(patches.shape)  # unflatten would fix the size in a traced graph
 
 
 def build_read(readout: Literal["ignore", "add", "project"], width: int) -> nn.Module:

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dptkit.errors import ConfigError, NonFiniteOutputError
+from dptkit.errors import ConfigError
 from dptkit.model.dpt import DPT
-from dptkit.runtime.backend import PRECISIONS, Precision
+from dptkit.runtime.backend import PRECISIONS, Precision, is_about_memory, require_finite
 
 
 class TorchBackend:
@@ -28,14 +28,24 @@ class TorchBackend:
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
+        try:
+            raw = self._run(images)
+        except RuntimeError as error:
+            if not is_about_memory(error):
+                raise
+            memory_error = MemoryError(str(error).splitlines()[0])
+        else:
+            return require_finite(raw, self.precision, self.device)
+        # Here, where the failed call's tensors are gone, and with them what they held.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise memory_error
+
+    def _run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
             batch = torch.from_numpy(images).to(self._device, self._dtype)
-            raw = self._network(batch).float().cpu()
-            if not torch.isfinite(raw).all():
-                lower = self.precision != "float32"
-                advice = "use precision float32" if lower else "the weights hold NaN, infinity or huge values"
-                raise NonFiniteOutputError(f"the output is not finite in {self.precision} on {self.device}: {advice}")
-            return raw.numpy()
+            raw: npt.NDArray[np.float32] = self._network(batch).float().cpu().numpy()
+            return raw
 
 
 def find_device(name: str) -> torch.device:

@@ -19,9 +19,7 @@ from dptkit.config import ModelSpec, from_json, to_json
 from dptkit.errors import OutputWriteError, WeightsError
 from dptkit.image_io.atomic import atomic_write
 from dptkit.version import __version__
-
-SPEC_KEY = "dptkit"
-"""Metadata key under which a safetensors file of ours carries its specification as JSON."""
+from dptkit.weights.locate import SPEC_KEY as SPEC_KEY
 
 _FORBIDDEN = re.compile(r"global|reduce|class|instance|build|persistent|unsupported", re.IGNORECASE)
 """Words by which torch says that a pickle asked for more than tensors."""

@@ -19,7 +19,7 @@ from dptkit.version import __version__
 from dptkit.weights.tensor_file import write_tensors
 from miniatures import build_miniature, miniature_spec
 
-SMALL = ("--size", "32", "--device", "cpu")
+SMALL = ("--size", "32", "--device", "cpu", "--engine", "torch")
 EVERY_FORMAT = "png16,color,npy,pfm,tiff,exr"
 
 
@@ -55,7 +55,7 @@ def test_every_format_gives_back_the_prediction_and_says_what_it_holds(tmp_path:
     path = save_picture(tmp_path / "a.png")
     ran = dpt("depth", path, "-o", tmp_path, "--format", EVERY_FORMAT, "--json", *SMALL)
     (record,) = ran.records
-    wanted = load("dpt-lite", size=32, device="cpu").predict(path)
+    wanted = load("dpt-lite", size=32, engine="torch", device="cpu").predict(path)
     assert isinstance(wanted, DepthMap)
     assert set(record["outputs"]) == set(EVERY_FORMAT.split(","))
     for name, file in record["outputs"].items():
@@ -81,7 +81,7 @@ def test_metric_models_write_millimetres(tmp_path: Path) -> None:
     path = save_picture(tmp_path / "room.png")
     ran = dpt("depth", path, "-o", tmp_path, "--model", model, "--json", *SMALL)
     (record,) = ran.records
-    wanted = load(model, size=32, device="cpu").predict(path)
+    wanted = load(model, size=32, engine="torch", device="cpu").predict(path)
     assert isinstance(wanted, DepthMap)
     assert (record["quantity"], record["unit"]) == ("depth_m", "m")
     assert 1 < record["min"] <= record["max"] < 3
@@ -170,7 +170,7 @@ def test_a_bad_picture_does_not_spoil_its_batch(folder: Path) -> None:
     (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n junk")
     out = folder.parent / "out"
     assert dpt("depth", folder, "-o", out, "--format", "npy", "--batch-size", "4", *SMALL).code == 1
-    singly = load("dpt-lite", size=32, device="cpu")
+    singly = load("dpt-lite", size=32, engine="torch", device="cpu")
     for number in range(3):
         wanted = singly.predict(folder / f"{number}.png")
         assert isinstance(wanted, DepthMap)
@@ -331,7 +331,7 @@ def test_precision_is_recorded(tmp_path: Path) -> None:
         (["--model", "dpt-hybrid-ade20k"], "use dpt segment"),
         (["--model", "missing.safetensors"], "no such model file"),
         (["--device", "gpu"], "'gpu' is not available"),
-        (["--precision", "float8"], "'float8' is none of float32, bfloat16, float16"),
+        (["--precision", "float8"], "'float8' is none of auto, float32, bfloat16, float16"),
         (["--size", "100"], "100 is not a positive multiple of 32"),
         (["--format", "png16,pgn"], "'pgn' is none of png16"),
         (["--colormap", "infrno"], "did you mean inferno?"),

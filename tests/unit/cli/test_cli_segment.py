@@ -16,7 +16,7 @@ from dptkit.outputs import SegmentationMap
 from dptkit.weights.tensor_file import write_tensors
 from miniatures import CLASSES, build_miniature, miniature_spec
 
-SMALL = ("--size", "64", "--device", "cpu")
+SMALL = ("--size", "64", "--device", "cpu", "--engine", "torch")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_labels_overlay_json_and_scores_agree_with_the_library(tmp_path: Path, m
         *("--format", "labels,overlay,json,scores", *SMALL),
     )
     assert ran.code == 0
-    wanted = load(model, size=64, device="cpu").predict(path, scores=True)
+    wanted = load(model, size=64, engine="torch", device="cpu").predict(path, scores=True)
     assert isinstance(wanted, SegmentationMap)
     assert wanted.scores is not None
     out = tmp_path / "out"

@@ -112,7 +112,9 @@ def test_pull_fetches_once_and_models_shows_it(published: dict[str, Tensor], cac
         assert ran.lines[1].startswith("dpt-lite: ")
     assert state() == "in cache"
     assert not [name for name in files_below(cache) if name.endswith(".part")]
-    assert_equal_to_the_bit(dict(load("dpt-hybrid", device="cpu").backend._network.state_dict()), published)  # type: ignore[attr-defined]
+    assert_equal_to_the_bit(
+        dict(load("dpt-hybrid", engine="torch", device="cpu").backend._network.state_dict()), published
+    )  # type: ignore[attr-defined]
 
 
 def test_pulled_weights_work_offline(
@@ -180,7 +182,7 @@ def test_convert_there_and_back_is_equal_to_the_bit(
 
 def test_convert_of_a_model_by_name(tmp_path: Path) -> None:
     assert dpt("convert", "dpt-lite", tmp_path / "lite.safetensors", "--to", "dptkit").code == 0
-    found, wanted = load(tmp_path / "lite.safetensors").spec, load("dpt-lite").spec
+    found, wanted = load(tmp_path / "lite.safetensors", engine="torch").spec, PRESETS["dpt-lite"].spec
     assert found == wanted
 
 
@@ -261,6 +263,6 @@ def test_own_weights_in_the_real_architecture(tmp_path: Path) -> None:
     options = ("--model", "dpt-hybrid", "--weights", file, "-o", tmp_path / "out", "--size", "64", "--device", "cpu")
     assert dpt("depth", path, *options).code == 0
     assert_equal_to_the_bit(
-        dict(load("dpt-hybrid", weights=file, device="cpu").backend._network.state_dict()),  # type: ignore[attr-defined]
+        dict(load("dpt-hybrid", weights=file, engine="torch", device="cpu").backend._network.state_dict()),  # type: ignore[attr-defined]
         network.state_dict(),
     )

@@ -165,5 +165,6 @@ class Transformer(nn.Module):
             if index in self.out_indices:
                 first_patch = self.prefix_tokens.shape[1]
                 prefixes.append(tokens[:, :first_patch])
-                maps.append(tokens[:, first_patch:].transpose(1, 2).unflatten(2, grid))
+                # Not unflatten, which would fix the grid in a traced graph.
+                maps.append(tokens[:, first_patch:].transpose(1, 2).reshape(patches.shape))
         return maps, prefixes

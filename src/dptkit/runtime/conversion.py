@@ -1,0 +1,103 @@
+"""A PyTorch network to other engines' graphs, for any batch, height and width.
+
+Both go through a TorchScript trace. torch.export gives the same graphs, to the same rounding, at about ten times the
+cost (dpt-lite to OpenVINO: 25 s of processor time against 2.3 s), which every first use of a model would pay.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dptkit.model.dpt import DPT
+from dptkit.model.encoders.transformer import PositionEmbedding
+from dptkit.runtime.backend import Backend
+from dptkit.runtime.openvino_import import import_openvino
+
+ONNX_OPSET = 18
+INPUT, OUTPUT = "image", "raw"
+
+
+def to_openvino(network: DPT) -> Any:
+    """float32 network in evaluation mode -> openvino.Model, [B, 3, H, W] -> [B, K, H, W], all but 3 and K free.
+
+    By the frontend's own interface: `openvino.convert_model` reports every use to its makers' servers.
+    Raises RuntimeError if OpenVINO cannot take the network, ModuleNotFoundError if it is not installed.
+    """
+    openvino = import_openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with _quiet(), torch.no_grad():
+        example = _example(network)
+        traced = torch.jit.trace(network, example, check_trace=False)
+        decoder = TorchScriptPythonDecoder(traced, example_input=example)
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        loaded = frontend.load(decoder)
+        loaded.set_partial_shape(loaded.get_inputs()[-1], openvino.PartialShape([-1, 3, -1, -1]))
+        model = frontend.convert(loaded)
+    # The names through which readers find them, whatever the trace called them.
+    model.inputs[0].set_names({INPUT})
+    model.outputs[0].set_names({OUTPUT})
+    return model
+
+
+def to_onnx(network: DPT, path: Path) -> None:
+    """float32 network in evaluation mode -> ONNX file, [B, 3, H, W] -> [B, K, H, W], all but 3 and K free.
+
+    Raises ModuleNotFoundError if the package onnx is not installed.
+    """
+    free = {0: "batch", 2: "height", 3: "width"}
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            network,
+            (_example(network),),
+            str(path),
+            dynamo=False,
+            opset_version=ONNX_OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: free, OUTPUT: free},
+        )
+
+
+def require_agreement(backend: Backend, network: DPT) -> None:
+    """Raises RuntimeError unless the backend computes what the network does, NaN and infinity included.
+
+    Some engines' ReLU turns NaN into zero, so that weights which hold it would give a picture instead of an error. One
+    small picture, of another size than was traced; bounds are for what is broken, not for rounding.
+    """
+    height, width = _example(network).shape[2:]
+    picture = torch.randn(1, 3, width, height, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = network(picture).numpy()
+    if not np.isfinite(wanted).all():
+        raise RuntimeError("the weights hold NaN, infinity or huge values")
+    found = backend.predict(picture.numpy())
+    difference = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+    if not difference < (1e-3 if backend.precision == "float32" else 0.25):
+        raise RuntimeError(f"its numbers differ from torch's by {difference:.2g} of the largest")
+
+
+def _example(network: DPT) -> torch.Tensor:
+    """A small picture whose token grid is not the trained one, for which a trace would leave the resizing out."""
+    stride = max(network.encoder.stride, 32)
+    embeddings = [module for module in network.modules() if isinstance(module, PositionEmbedding)]
+    for embedding in embeddings:
+        embedding.keep_resized(False)  # a kept one would become a constant
+    rows = next(n for n in range(3, 9) if all(n * stride // 16 != embedding.grid[0] for embedding in embeddings))
+    return torch.zeros(2, 3, rows * stride, (rows + 1) * stride)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Tracing warns that it is old, and of the check of the picture's size, which backends make themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

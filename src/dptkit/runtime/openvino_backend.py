@@ -1,0 +1,95 @@
+"""The OpenVINO engine, on CPUs. No torch here: a compiled model needs none."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.errors import ConfigError
+from dptkit.runtime.backend import Precision, is_about_memory, require_finite, require_stride
+from dptkit.runtime.openvino_import import import_openvino
+
+_DEVICE = "CPU"
+_HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_CAPABILITIES: dict[Precision, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
+
+
+class OpenVINOBackend:
+    """Runs a compiled model. Threads may call it together: each call takes an infer request of its own."""
+
+    engine = "openvino"
+    device = "cpu"
+
+    def __init__(self, compiled: Any, precision: Precision, stride: int) -> None:
+        """`compiled`: an openvino.CompiledModel. Raises ConfigError if it was compiled for another precision."""
+        actual = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if actual != _HINTS[precision]:
+            raise ConfigError(f"OpenVINO computes in {actual} on this machine, not in {precision}")
+        self.precision = precision
+        self._stride = stride
+        self._compiled = compiled
+        self._idle: deque[Any] = deque()
+
+    def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
+        require_stride(images, self._stride)
+        try:
+            try:
+                request = self._idle.pop()
+            except IndexError:
+                request = self._compiled.create_infer_request()
+            # The request's own output is overwritten by its next call, so the caller gets a copy.
+            raw = request.infer([np.ascontiguousarray(images)], share_inputs=True, share_outputs=True)[0].copy()
+        except RuntimeError as error:
+            if is_about_memory(error):
+                raise MemoryError("OpenVINO: not enough memory") from error
+            raise
+        self._idle.append(request)  # not after an error, when nobody knows its state
+        return require_finite(raw, self.precision, self.device)
+
+
+def precisions() -> tuple[Precision, ...]:
+    """What this machine's CPU computes in, by OpenVINO's word; the quickest of good accuracy first."""
+    able = import_openvino().Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    order: tuple[Precision, ...] = ("bfloat16", "float32", "float16")
+    return tuple(precision for precision in order if _CAPABILITIES[precision] in able)
+
+
+def identity() -> dict[str, str]:
+    """What a compiled model depends on beside the network: a change makes it worthless."""
+    openvino = import_openvino()
+    core = openvino.Core()
+    return {
+        "engine": "openvino",
+        "version": openvino.get_version(),
+        "cpu": core.get_property(_DEVICE, "FULL_DEVICE_NAME"),
+        "capabilities": " ".join(sorted(core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES"))),
+    }
+
+
+def compile_graph(model: Any, precision: Precision) -> Any:
+    """openvino.Model -> openvino.CompiledModel."""
+    return import_openvino().Core().compile_model(model, _DEVICE, _settings(precision))
+
+
+def write_compiled(compiled: Any, path: Path) -> None:
+    """Keep a compiled model for `read_compiled`."""
+    stream = compiled.export_model()
+    path.write_bytes(stream if isinstance(stream, bytes) else stream.getbuffer())
+
+
+def read_compiled(path: Path, precision: Precision) -> Any:
+    """What `write_compiled` wrote on a machine of the same `identity`. Raises RuntimeError if OpenVINO refuses it.
+
+    The file is mapped, not read: its pages are shared between processes.
+    """
+    openvino = import_openvino()
+    return openvino.Core().import_model(openvino.tensor_from_file(path), _DEVICE, _settings(precision))
+
+
+def _settings(precision: Precision) -> dict[str, str]:
+    return {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}

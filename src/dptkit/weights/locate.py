@@ -1,0 +1,110 @@
+"""Which file a model's weights are in, what they are and their hash, without reading a tensor. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dptkit.config import ModelSpec, from_json
+from dptkit.errors import DptkitError, WeightsError
+from dptkit.image_io.atomic import write_bytes
+from dptkit.presets import find_preset
+from dptkit.weights.cache import Progress, sha256_of
+from dptkit.weights.published import model_file, published_weights
+
+SPEC_KEY = "dptkit"
+"""Metadata key under which a safetensors file of ours carries its specification as JSON."""
+
+_LONGEST_HEADER = 100_000_000  # safetensors' own limit, in bytes
+_SETTLED_NS = 2_000_000_000
+"""A file changed this recently may change again within the clock's resolution, and its hash is not remembered."""
+
+
+class LocatedModel(NamedTuple):
+    """What `load_model` would give, but for the network."""
+
+    spec: ModelSpec
+    path: Path
+    sha256: str
+
+
+def locate_model(
+    model: str | Path,
+    weights: str | Path | None = None,
+    progress: Progress | None = None,
+    *,
+    hashes: Path | None = None,
+) -> LocatedModel | None:
+    """As `dptkit.weights.load.load_model`, without a network, and so without torch.
+
+    hashes: a folder in which the hashes of files are remembered, see `remembered_sha256`.
+    None where only reading the tensors can tell whether they fit, or what is wrong: `load_model` then says so.
+    Raises UnknownModelError or DownloadError as it does. That the tensors fit the specification is not checked here.
+    """
+    path = model_file(model)
+    if path is not None:
+        spec = read_spec(path) if weights is None else None
+    else:
+        preset = find_preset(str(model))
+        path = Path(weights) if weights is not None else published_weights(preset, progress)
+        own = read_spec(path)
+        spec = preset.spec if own is None or own.model == preset.spec.model else None
+    if spec is None or not path.is_file():
+        return None
+    return LocatedModel(spec, path, sha256_of(path) if hashes is None else remembered_sha256(path, hashes))
+
+
+def read_spec(path: Path) -> ModelSpec | None:
+    """The specification in a safetensors file's header; None if it has none, or is another or a broken file."""
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _LONGEST_HEADER:
+                return None
+            text = json.loads(file.read(length))["__metadata__"][SPEC_KEY]
+        return from_json(text, str(path))
+    except (OSError, ValueError, KeyError, TypeError, struct.error, DptkitError):
+        return None
+
+
+def remembered_sha256(path: Path, hashes: Path) -> str:
+    """The file's SHA-256; read from the folder `hashes` where the very same file, unchanged, was hashed before.
+
+    The same means: path, device, inode, size, and times of the last change of content and of inode.
+    Raises WeightsError if the file cannot be read.
+    """
+    try:
+        identity = _identity(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+    memory = hashes / f"{hashlib.sha256(os.fsencode(identity['path'])).hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = json.loads(memory.read_text("utf-8"))
+        if record["file"] == identity and len(record["sha256"]) == 64:
+            return str(record["sha256"])
+    found = sha256_of(path)
+    changed = max(identity["mtime_ns"], identity["ctime_ns"])
+    with suppress(OSError, DptkitError):  # a cache that is read-only, or full
+        if _identity(path) == identity and time.time_ns() - changed > _SETTLED_NS:
+            write_bytes(memory, json.dumps({"file": identity, "sha256": found}).encode())
+    return found
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    status = path.stat()
+    return {
+        "path": os.path.realpath(path),
+        "device": status.st_dev,
+        "inode": status.st_ino,
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+    }
