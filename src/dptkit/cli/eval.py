@@ -55,6 +55,7 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="Write DIR/report.html: rules, tables, pictures.")
     ] = None,
     predictions: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep every prediction.")] = None,
+    engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.PrecisionOption = "float32",
     quantity: Annotated[
@@ -83,9 +84,10 @@ def evaluate(
     from dptkit.cli.eval_run import EvaluationRun, Outputs
     from dptkit.evaluation.changes import change_protocol
     from dptkit.evaluation.protocols import find_protocol
-    from dptkit.runtime.backend import PRECISIONS
+    from dptkit.runtime.backend import ENGINE_CHOICES, PRECISION_CHOICES
 
-    options.check_choice(precision, PRECISIONS, "--precision")
+    options.check_choice(engine, ENGINE_CHOICES, "--engine")
+    options.check_choice(precision, PRECISION_CHOICES, "--precision")
     if tta is not None:
         options.check_choice(tta, ("none", "flip", "ms-flip"), "--tta")
     if quantity is not None:
@@ -102,6 +104,7 @@ def evaluate(
         tuple(model),
         limit,
         Outputs(json, csv, report, predictions, several=len(model) > 1),
+        engine,
         device,
         precision,
         quantity,

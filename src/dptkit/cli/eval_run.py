@@ -95,6 +95,7 @@ class EvaluationRun:
     models: tuple[str, ...]
     limit: int | None
     outputs: Outputs
+    engine: Any
     device: str
     precision: Any
     quantity: Any
@@ -233,6 +234,7 @@ class EvaluationRun:
         return open_subject(
             model,
             protocol,
+            engine=self.engine,
             device=self.device,
             precision=self.precision,
             quantity=self.quantity,

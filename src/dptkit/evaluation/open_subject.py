@@ -14,15 +14,16 @@ from dptkit.evaluation.subject import Subject
 from dptkit.image_io.names import printable
 from dptkit.predictor import load
 from dptkit.presets import PRESETS
-from dptkit.runtime.backend import Precision
+from dptkit.runtime.backend import EngineChoice, PrecisionChoice
 
 
 def open_subject(
     text: str,
     protocol: Protocol,
     *,
+    engine: EngineChoice = "auto",
     device: str = "auto",
-    precision: Precision = "float32",
+    precision: PrecisionChoice = "float32",
     quantity: StoredQuantity | None = None,
     scale: float = 1.0,
 ) -> Subject:
@@ -57,7 +58,7 @@ def open_subject(
         return VerticalRamp()
     if text not in PRESETS and not Path(text).exists() and len(Path(text).parts) > 1:
         raise UnknownModelError(f"{printable(text)}: neither a weight file nor a folder of predictions is there")
-    return OwnModel(load(text, device=device, precision=precision), protocol)
+    return OwnModel(load(text, engine=engine, device=device, precision=precision), protocol)
 
 
 def _constant(argument: str | None, quantity: StoredQuantity | None, protocol: Protocol) -> Constant | MajorityClass:
