@@ -17,7 +17,7 @@ from dptkit.data.detect import detect_dataset
 from dptkit.data.fingerprint import dataset_fingerprint
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.registry import Option, check_count, find_dataset, open_dataset, open_ordinal_dataset, splits_of
-from dptkit.errors import ConfigError
+from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.changes import change_protocol
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
 from dptkit.evaluation.open_subject import open_subject
@@ -141,7 +141,7 @@ class EvaluationRun:
             dataset = opened(name, self.data, split, **given)
         except MissingFilesError as error:
             if not self.allow_skipped:
-                raise
+                raise DataError(f"{error} (--allow-skipped scores the other pictures)") from None
             dataset = error.dataset
         if name == "shards":
             self._check_dataset(dataset.name)
@@ -213,6 +213,11 @@ class EvaluationRun:
         return result
 
     def _finish(self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset) -> None:
+        print_table(result_table(results))
+        classes = class_table(results[0]) if len(results) == 1 else None
+        if classes is not None:
+            typer.echo()
+            print_table(classes)
         if self.outputs.report is not None:
             from dptkit.cli.eval_report import write_run_report
 
@@ -223,11 +228,6 @@ class EvaluationRun:
         for model in self.models:
             if (journal := self.outputs.journal(model)) is not None:
                 journal.unlink(missing_ok=True)
-        print_table(result_table(results))
-        classes = class_table(results[0]) if len(results) == 1 else None
-        if classes is not None:
-            typer.echo()
-            print_table(classes)
 
     def _subject(self, model: str, protocol: Protocol) -> Subject:
         return open_subject(
@@ -243,6 +243,8 @@ class EvaluationRun:
         journal = self.outputs.journal(model)
         if journal is None:
             hint = "with --json OUT or --csv OUT the same command would go on where it stopped"
+        elif not journal.exists():  # stopped while the model was being loaded
+            hint = "nothing was noted yet: the same command starts again"
         else:
             hint = f"the same command goes on from there, by {printable(journal)}"
         typer.echo(f"dpt: interrupted after {done} of {total} pictures of {model}; {hint}", err=True)
