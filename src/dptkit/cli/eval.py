@@ -110,6 +110,7 @@ def evaluate(
         quantity,
         scale,
         allow_skipped,
+        tta,
     )
     return run.start()
 

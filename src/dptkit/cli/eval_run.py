@@ -17,7 +17,7 @@ from dptkit.data.detect import detect_dataset
 from dptkit.data.fingerprint import dataset_fingerprint
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.registry import Option, check_count, find_dataset, open_dataset, open_ordinal_dataset, splits_of
-from dptkit.errors import ConfigError
+from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.changes import change_protocol
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
 from dptkit.evaluation.open_subject import open_subject
@@ -26,7 +26,7 @@ from dptkit.evaluation.result import EvaluationResult, write_result
 from dptkit.evaluation.subject import Subject
 from dptkit.evaluation.tables import class_table, result_table, write_image_csv
 from dptkit.image_io.names import printable
-from dptkit.presets import find_preset
+from dptkit.presets import PRESETS, find_preset
 from dptkit.weights.published import model_file
 
 if TYPE_CHECKING:
@@ -101,10 +101,13 @@ class EvaluationRun:
     quantity: Any
     scale: float
     allow_skipped: bool
+    tta: str | None = None
 
     def start(self) -> int:
         """Returns the exit code: 0; 1 where pictures were skipped or none was scored; 130 after Ctrl-C."""
         self.outputs.check(self.models)
+        if self.tta is not None:
+            self._check_views()
         for model in self.models:
             # A name mistyped is said now, not after the models before it.
             if re.fullmatch(r"[\w.-]+", model) and model not in ("ramp", "constant") and not Path(model).is_dir():
@@ -142,7 +145,7 @@ class EvaluationRun:
             dataset = opened(name, self.data, split, **given)
         except MissingFilesError as error:
             if not self.allow_skipped:
-                raise
+                raise DataError(f"{error} (--allow-skipped scores the other pictures)") from None
             dataset = error.dataset
         if name == "shards":
             self._check_dataset(dataset.name)
@@ -161,6 +164,12 @@ class EvaluationRun:
         if warning:
             facts["warning"] = warning
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
+
+    def _check_views(self) -> None:
+        """Of what is not predicted here, other views cannot be had."""
+        for model in self.models:
+            if model.partition(":")[0] in ("ramp", "constant") or (model not in PRESETS and Path(model).is_dir()):
+                raise ConfigError(f"--tta is for models that predict: {printable(model)} has one prediction a picture")
 
     def _detect(self) -> str:
         """What the files tell; of your own kind of folder the protocol's data set, which may be laid out so."""
@@ -214,6 +223,11 @@ class EvaluationRun:
         return result
 
     def _finish(self, results: list[EvaluationResult], dataset: Dataset | OrdinalDataset) -> None:
+        print_table(result_table(results))
+        classes = class_table(results[0]) if len(results) == 1 else None
+        if classes is not None:
+            typer.echo()
+            print_table(classes)
         if self.outputs.report is not None:
             from dptkit.cli.eval_report import write_run_report
 
@@ -224,11 +238,6 @@ class EvaluationRun:
         for model in self.models:
             if (journal := self.outputs.journal(model)) is not None:
                 journal.unlink(missing_ok=True)
-        print_table(result_table(results))
-        classes = class_table(results[0]) if len(results) == 1 else None
-        if classes is not None:
-            typer.echo()
-            print_table(classes)
 
     def _subject(self, model: str, protocol: Protocol) -> Subject:
         return open_subject(
@@ -245,6 +254,8 @@ class EvaluationRun:
         journal = self.outputs.journal(model)
         if journal is None:
             hint = "with --json OUT or --csv OUT the same command would go on where it stopped"
+        elif not journal.exists():  # stopped while the model was being loaded
+            hint = "nothing was noted yet: the same command starts again"
         else:
             hint = f"the same command goes on from there, by {printable(journal)}"
         typer.echo(f"dpt: interrupted after {done} of {total} pictures of {model}; {hint}", err=True)

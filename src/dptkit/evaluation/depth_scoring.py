@@ -161,11 +161,9 @@ def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) ->
         raise DataError(f"{sample.name}: no pixel of the truth counts")
     if (sample.quantity == "inverse_depth") != inverse:
         np.reciprocal(truth, out=truth)
-    predicted = _predicted(prediction, sample, protocol, (height, width))[valid].astype(np.float64)
+    predicted = _predicted(prediction, sample, protocol, valid)[valid].astype(np.float64)
     if not np.isfinite(predicted).all():
         raise DataError(f"{sample.name}: the prediction has no finite value at some pixels that count")
-    if inverse and prediction.quantity == "depth_m":
-        predicted = 1 / np.maximum(predicted, _SMALLEST)
     return _Domain(predicted, truth, valid, window)
 
 
@@ -194,11 +192,11 @@ def _mask(protocol: DepthProtocol, size: tuple[int, int], name: str) -> Mask:
         raise DataError(f"{name}: {error}") from error
 
 
-def _predicted(
-    prediction: DepthMap, sample: Sample, protocol: DepthProtocol, size: tuple[int, int]
-) -> npt.NDArray[np.float32]:
-    """The prediction at the truth's size, in its own quantity."""
-    if prediction.quantity == "inverse_depth" and DOMAINS[protocol.alignment] == "depth":
+def _predicted(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, valid: Mask) -> npt.NDArray[np.float32]:
+    """The prediction at the truth's size, in the domain of the fit. valid: the pixels of the truth that count."""
+    size = (valid.shape[0], valid.shape[1])
+    inverse = DOMAINS[protocol.alignment] == "inverse_depth"
+    if prediction.quantity == "inverse_depth" and not inverse:
         raise ConfigError(
             f"{protocol.name} needs metres: {prediction.provenance.model} predicts relative inverse depth, whose scale "
             "and shift are unknown; use a protocol that fits both in inverse depth"
@@ -211,7 +209,22 @@ def _predicted(
         if prediction.quantity == "inverse_depth" or low is None or high is None:
             raise DataError(f"{sample.name}: the prediction has pixels without a finite value")
         values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    if prediction.quantity == "depth_m":
+        # A fit in depth takes affine-invariant depth, where 0 is a value; a lower bound takes it for that, as BTS.
+        if inverse or (low is None and protocol.alignment != "depth_least_squares"):
+            _check_positive(values, valid, sample.name)
+        if inverse:  # before the resize: cubic weights may leave nothing of a depth beside an edge
+            values = (1 / np.maximum(values, _SMALLEST)).astype(np.float32)
     return resize_prediction(values, size, protocol.interpolation)
+
+
+def _check_positive(values: npt.NDArray[np.float32], valid: Mask, name: str) -> None:
+    """Raises DataError for depth of 0 or less where it counts; anywhere, if the map is of another size."""
+    empty = values <= 0
+    if values.shape == valid.shape:
+        empty &= valid
+    if empty.any():
+        raise DataError(f"{name}: the prediction has {np.count_nonzero(empty)} pixels of depth 0 or less")
 
 
 def resize_prediction(

@@ -19,9 +19,10 @@ _METRIC = ("delta1", "delta2", "delta3", "abs_rel", "rmse", "log10", "sq_rel", "
 
 _MIDAS = DepthProtocol(
     "midas-zero-shot",
-    "DPT paper, Table 1; MiDaS (TPAMI 2020), section 6; fit, mask and cap as in the authors' evaluation code for NYUv2 "
-    "and KITTI (linked from isl-org/DPT EVALUATION.md)",
+    "DPT paper, Table 1; MiDaS (TPAMI 2020), section 6; fit, mask, cap and interpolation as in the authors' evaluation "
+    "code for NYUv2 and KITTI (linked from isl-org/DPT EVALUATION.md)",
     (), "test", "inverse_least_squares", ("abs_rel", "delta1_error", "delta1"), network_input=_LONGER_SIDE_384,
+    interpolation="bilinear",
 )  # fmt: skip
 _NYU_EIGEN = DepthProtocol(
     "nyu-eigen",
@@ -124,7 +125,7 @@ _ENTRIES: tuple[Protocol, ...] = (
     ),
     replace(
         _MIDAS, name="midas-zero-shot-nyu", datasets=("nyuv2", "nyuv2-bts"), metrics=_BAD_PIXELS,
-        prediction_range_m=(None, 10.0),
+        truth_range_m=(0.0, 10.0), prediction_range_m=(None, 10.0),
     ),
     replace(
         _MIDAS, name="midas-zero-shot-tum", datasets=("tum",), split="dynamic", metrics=_BAD_PIXELS,

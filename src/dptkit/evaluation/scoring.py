@@ -68,12 +68,13 @@ def fit_group(pairs: Iterable[tuple[Prediction, Sample | OrdinalSample]], protoc
 def score_pairs(prediction: DepthMap, sample: OrdinalSample, protocol: OrdinalProtocol) -> ImageResult:
     """Metric depth counts as its inverse."""
     size = (sample.image.shape[0], sample.image.shape[1])
-    values = resize_prediction(prediction.values, size, protocol.interpolation).astype(np.float64)
+    nearness = prediction.values
+    if prediction.quantity == "depth_m":  # before the resize: cubic weights may leave nothing of a depth beside an edge
+        nearness = (1 / np.maximum(nearness.astype(np.float64), 1e-8)).astype(np.float32)
+    values = resize_prediction(nearness, size, protocol.interpolation).astype(np.float64)
     at_points = values_at(values, sample.points)
     if not np.isfinite(at_points).all():
         raise DataError(f"{sample.name}: the prediction has no finite value at some points")
-    if prediction.quantity == "depth_m":
-        at_points = 1 / np.maximum(at_points, 1e-8)
     if not len(at_points):
         raise DataError(f"{sample.name}: no pairs of points")
     scores: dict[str, float | None] = {

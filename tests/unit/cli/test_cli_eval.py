@@ -78,6 +78,7 @@ def test_broken_pictures_are_counted_and_end_with_one(tmp_path: Path) -> None:
     (data / "depth" / "002.png").unlink()
     missing = dpt(*arguments)
     assert missing.code in (1, 2)
+    assert "--allow-skipped" in missing.errors[-1]
     for path in (data / "images").iterdir():
         path.write_bytes(b"no picture")
     nothing = dpt(*arguments, "--allow-skipped")
@@ -110,6 +111,7 @@ def test_a_limited_run_never_looks_whole(data: Path, tmp_path: Path) -> None:
         (("--protocol", "nyu-eigen", "--model", "ramp"), "nyu-eigen is made for nyuv2 and nyuv2-bts, not pairs"),
         (("--protocol", "camvid-11", "--model", "ramp"), "camvid"),
         (("--protocol", "folder-metric", "--model", "ramp"), "metres"),
+        (("--protocol", "folder", "--model", "ramp", "--tta", "flip"), "--tta is for models that predict: ramp"),
     ],
 )
 def test_mistakes_are_one_line_and_end_with_two(data: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -134,8 +136,20 @@ def test_mistakes_are_one_line_and_end_with_two(data: Path, arguments: tuple[str
 def test_the_folder_is_recognised_and_a_report_shows_its_pictures(data: Path, tmp_path: Path) -> None:
     ran = dpt("eval", "--data", data, "--protocol", "folder-video", "--model", "ramp", "--report", tmp_path / "web")
     assert ran.code == 0, ran.errors
-    assert ran.lines[0] == "folder-video on folder, all: 5 pictures"
+    assert ran.lines[0] == f"folder-video on folder, all: {COUNT} pictures"  # nobody divided it
     assert "data:image/" in (tmp_path / "web" / "report.html").read_text("utf-8")
+
+
+def test_a_report_that_cannot_be_written_does_not_cost_the_table(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    ran = dpt(
+        "eval", "--data", data, *PAIRS, "--model", "ramp", "--json", tmp_path / "o.json",
+        "--report", tmp_path / "file" / "report",
+    )  # fmt: skip
+    assert ran.code == 1
+    assert "cannot write" in ran.errors[-1]
+    assert ran.lines[0] == f"folder on pairs: {COUNT} pictures"
+    assert (tmp_path / "o.json.partial").exists()  # so that the same command takes the numbers from it
 
 
 def test_protocols_are_listed() -> None:

@@ -211,6 +211,29 @@ def test_infinite_metres_are_the_far_bound_and_without_one_an_error():
         scores([[np.inf, 5.0]], [[10.0, 5.0]], PLAIN)
 
 
+@pytest.mark.parametrize("protocol", [PLAIN, FITTED], ids=["metres", "fitted"])
+def test_a_hole_in_predicted_depth_is_an_error_and_no_number(protocol):
+    # Stored as 0; as the nearest depth there is, its inverse alone would decide the fit.
+    with pytest.raises(DataError, match="one: the prediction has 1 pixels of depth 0 or less"):
+        scores([[0.0, 2.0, 4.0]], [[1.0, 2.0, 4.0]], protocol)
+    assert scores([[0.0, 2.0, 4.0]], [[1.0, 2.0, 4.0]], protocol, valid=[[False, True, True]])["abs_rel"] < 1e-6
+    with pytest.raises(DataError, match="depth 0 or less"):
+        scores([[0.0, 2.0, 4.0]], np.ones((2, 6)), protocol)
+
+
+def test_a_lower_bound_takes_a_hole_for_it():
+    bounded = replace(PLAIN, prediction_range_m=(0.5, 10.0))
+    assert scores([[0.0, 2.0]], [[1.0, 2.0]], bounded)["abs_rel"] == 0.25
+
+
+def test_metres_are_inverted_before_they_are_resized_for_a_fit_in_inverse_depth():
+    small = np.repeat([[2.0] * 32 + [40.0] * 32], 4, axis=0)
+    large = np.kron(small, np.ones((4, 4)))
+    # Cubic interpolation of the metres leaves less than nothing beside the edge, and the inverse of that alone decides
+    # the fit: 1% of the pixels would be right. Of the inverses, 6 of 256 columns are blurred.
+    assert scores(small, large, FITTED)["delta1"] >= 250 / 256
+
+
 def test_sky_does_not_count():
     # Inverse depth 0 is measured, but no ratio to infinity exists.
     result = score_depth(
@@ -232,3 +255,10 @@ def test_protocols_name_data_sets_and_splits_that_there_are():
     for protocol in PROTOCOLS.values():
         for name in protocol.datasets:
             assert protocol.split in DATASETS[name].splits, (protocol.name, name)
+
+
+def test_zero_shot_on_nyu_counts_and_resizes_as_the_authors_code_does():
+    protocol = find_protocol("midas-zero-shot-nyu")
+    truth = [[1.0, 2.0, 4.0, 10.0]]  # its mask is 0 < depth < 10
+    assert score_depth(depth_map([[1.0, 0.5, 0.25, 9.0]], "inverse_depth"), sample(truth), protocol).pixels == 3
+    assert protocol.interpolation == "bilinear"
