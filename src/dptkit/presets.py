@@ -79,7 +79,7 @@ _LITE = PreprocessConfig(
     std=(0.229, 0.224, 0.225),
     long_side_limit=1024,
 )
-_LITE_STREET = replace(_LITE, size=(384, 512), policy="minimal")
+_LITE_STREET = replace(_LITE, size=(480, 640), policy="minimal")
 
 _RELATIVE = DepthDecoding("inverse_depth")
 # isl-org/DPT run_monodepth.py: scale and shift live in its code, not in the checkpoints. Caps: the paper's
