@@ -25,11 +25,11 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """The CPU's model, the threads that torch uses, and the names of GPUs if the process has used any."""
+    """The CPU's model, how many of its cores this process may use, and the names of GPUs if it has used any."""
     # Whoever predicted with torch has loaded it; nobody else needs it.
     torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch is not None else os.cpu_count()
-    parts = [_cpu(), f"{threads} thread{'' if threads == 1 else 's'}"]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parts = [_cpu(), f"{cores} core{'' if cores == 1 else 's'}"]
     if torch is not None and torch.cuda.is_initialized():
         parts += dict.fromkeys(torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count()))
     return ", ".join(parts)
