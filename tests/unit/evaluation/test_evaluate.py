@@ -39,7 +39,7 @@ def test_every_picture_is_scored_in_order_and_everything_is_written_down(tmp_pat
     assert result.dataset == {"name": "scenes", "fingerprint": "f", "pictures": 8}
     assert (result.subject.weights_sha256, result.protocol, result.command) == ("ab12", PLAIN, "dpt eval --data x")
     assert {"dptkit", "python", "numpy", "torch"} <= set(result.versions)
-    assert "thread" in result.machine
+    assert " core" in result.machine
     assert set(result.seconds) == {"reading", "predicting", "scoring"}
     write_result(tmp_path / "r.json", result)
     assert read_result(tmp_path / "r.json") == result
