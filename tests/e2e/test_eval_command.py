@@ -10,36 +10,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from dpt_process import COMMAND, dpt, environment
 
 from dptkit.evaluation.result import EvaluationResult, read_result
+from floors import FOLDER, LITE, make_floors
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX only")
 COUNT = 12
-FOLDER = ("--dataset", "pairs", "--data-option", "scale=0.001", "--data-option", "kind=depth", "--protocol", "folder")
-LITE = ("--model", "dpt-lite", "--device", "cpu")
-
-
-def make_data(root: Path, count: int = COUNT) -> Path:
-    """Pictures of noise on a floor that comes nearer downwards, with depth in millimetres."""
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        depth = np.linspace(6, 1, 48)[:, None] + rng.uniform(0, 1, (48, 64))
-        for name, values in (
-            ("images", rng.integers(0, 256, (48, 64, 3), np.uint8)),
-            ("depth", (1000 * depth).astype(np.uint16)),
-        ):
-            (root / name).mkdir(parents=True, exist_ok=True)
-            assert cv2.imwrite(str(root / name / f"{number:03}.png"), values)
-    return root
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("eval") / "data")
+    return make_floors(tmp_path_factory.mktemp("eval") / "data", COUNT)
 
 
 @pytest.fixture(scope="module")

@@ -6,41 +6,24 @@ import csv
 import json
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from cli_runner import dpt
 
 from dptkit.evaluation.result import read_result
+from floors import FOLDER, LITE, make_floors
 
 COUNT = 5
-PAIRS = ("--dataset", "pairs", "--data-option", "scale=0.001", "--data-option", "kind=depth", "--protocol", "folder")
-LITE = ("--model", "dpt-lite", "--device", "cpu")
-
-
-def make_data(root: Path, count: int = COUNT) -> Path:
-    """Pictures of noise on a floor that comes nearer downwards, with depth in millimetres."""
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        depth = np.linspace(6, 1, 48)[:, None] + rng.uniform(0, 1, (48, 64))
-        for name, values in (
-            ("images", rng.integers(0, 256, (48, 64, 3), np.uint8)),
-            ("depth", (1000 * depth).astype(np.uint16)),
-        ):
-            (root / name).mkdir(parents=True, exist_ok=True)
-            assert cv2.imwrite(str(root / name / f"{number:03}.png"), values)
-    return root
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("eval") / "data")
+    return make_floors(tmp_path_factory.mktemp("eval") / "data", COUNT)
 
 
 def test_several_models_in_one_table_each_with_its_files(data: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     ran = dpt(
-        "eval", "--data", data, *PAIRS, "--model", "ramp", *LITE, "--json", tmp_path / "o.json",
+        "eval", "--data", data, *FOLDER, "--model", "ramp", *LITE, "--json", tmp_path / "o.json",
         "--csv", tmp_path / "o.csv", "--predictions", kept,
     )  # fmt: skip
     assert ran.code == 0, ran.errors
@@ -58,15 +41,15 @@ def test_several_models_in_one_table_each_with_its_files(data: Path, tmp_path: P
         "kept", "o-dpt-lite.csv", "o-dpt-lite.json", "o-ramp.csv", "o-ramp.json"
     ]  # fmt: skip
     assert len(list((kept / "dpt-lite").iterdir())) == COUNT
-    stored = dpt("eval", "--data", data, *PAIRS, "--model", kept / "dpt-lite", "--json", tmp_path / "s.json")
+    stored = dpt("eval", "--data", data, *FOLDER, "--model", kept / "dpt-lite", "--json", tmp_path / "s.json")
     assert stored.code == 0, stored.errors
     assert read_result(tmp_path / "s.json").images == result.images
 
 
 def test_broken_pictures_are_counted_and_end_with_one(tmp_path: Path) -> None:
-    data = make_data(tmp_path / "data", 4)
+    data = make_floors(tmp_path / "data", 4)
     (data / "images" / "001.png").write_bytes(b"no picture")
-    arguments = ("eval", "--data", data, *PAIRS, "--model", "ramp")
+    arguments = ("eval", "--data", data, *FOLDER, "--model", "ramp")
     ran = dpt(*arguments, "--json", tmp_path / "o.json")
     assert ran.code == 1
     assert any(line.startswith(f"dpt: skipped: {data}/images/001.png") for line in ran.errors)
@@ -87,7 +70,7 @@ def test_broken_pictures_are_counted_and_end_with_one(tmp_path: Path) -> None:
 
 
 def test_a_limited_run_never_looks_whole(data: Path, tmp_path: Path) -> None:
-    ran = dpt("eval", "--data", data, *PAIRS, "--model", "ramp", "--limit", "3", "--json", tmp_path / "o.json")
+    ran = dpt("eval", "--data", data, *FOLDER, "--model", "ramp", "--limit", "3", "--json", tmp_path / "o.json")
     assert ran.code == 0
     assert ran.lines[0] == f"folder on pairs: ONLY THE FIRST 3 OF {COUNT} PICTURES"
     assert ran.lines[2].startswith("ramp (first 3)  ")
@@ -143,7 +126,7 @@ def test_the_folder_is_recognised_and_a_report_shows_its_pictures(data: Path, tm
 def test_a_report_that_cannot_be_written_does_not_cost_the_table(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     ran = dpt(
-        "eval", "--data", data, *PAIRS, "--model", "ramp", "--json", tmp_path / "o.json",
+        "eval", "--data", data, *FOLDER, "--model", "ramp", "--json", tmp_path / "o.json",
         "--report", tmp_path / "file" / "report",
     )  # fmt: skip
     assert ran.code == 1
