@@ -46,7 +46,9 @@ class Server:
         self.etag: str | None = '"v1"'
         self.last_modified: str | None = None
         self.faults: deque[Fault] = deque()
-        self.seen: list[Seen] = []
+        self._seen: list[Seen] = []
+        self._answering = 0
+        self._settled = threading.Condition()
         self.half_sent = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.port = self._http.server_address[1]
@@ -56,6 +58,29 @@ class Server:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.payload).hexdigest()
+
+    @property
+    def seen(self) -> list[Seen]:
+        """What was asked. A client may have all bytes before the server notes how many it sent: that is waited for."""
+        with self._settled:
+            self._settled.wait_for(lambda: self._answering == 0, timeout=5)
+        return self._seen
+
+    @contextmanager
+    def noting(self, path: str, headers: dict[str, str]) -> Iterator[list[int]]:
+        """One request while it is answered; the status and the bytes sent are put into the list."""
+        answer = [0, 0]
+        with self._settled:
+            self._answering += 1
+            position = len(self._seen)
+            self._seen.append(Seen(path, headers, 0, 0))
+        try:
+            yield answer
+        finally:
+            with self._settled:
+                self._seen[position] = Seen(path, headers, *answer)
+                self._answering -= 1
+                self._settled.notify_all()
 
     @property
     def ranges(self) -> list[str | None]:
@@ -83,14 +108,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self.close_connection = True
             fault = server.faults.popleft() if server.faults else Fault()
-            status, sent = 0, 0
-            position = len(server.seen)
             asked = {name.lower(): value for name, value in self.headers.items()}
-            server.seen.append(Seen(self.path, asked, 0, 0))
-            try:
-                status, sent = self.answer(fault)
-            finally:
-                server.seen[position] = Seen(self.path, asked, status, sent)
+            with server.noting(self.path, asked) as answer:
+                answer[:] = self.answer(fault)
 
         def answer(self, fault: Fault) -> tuple[int, int]:
             if fault.status is not None:
