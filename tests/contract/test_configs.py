@@ -20,6 +20,7 @@ from dptkit.data import kitti
 from dptkit.data.pascal_context import CLASS_NAMES
 from dptkit.model.build import build_model
 from dptkit.presets import PRESETS, UNPUBLISHED, find_architecture
+from dptkit.training.check import check_run
 from dptkit.training.config import MetricLoss, OnDisk, Phase, Procedural, TrainConfig, read_config
 from dptkit.training.loop import Trainer
 from dptkit.training.optimiser import PEAK_LR
@@ -143,6 +144,17 @@ def test_a_recipe_makes_a_step(name: str, tmp_path: Path) -> None:
         assert isinstance(decoding, DepthDecoding)
         assert (decoding.quantity, decoding.cap_m) == ("depth_m", config.model.metric_cap_m)
         assert decoding.scale not in (0, 1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_recipe_can_be_checked(name: str, tmp_path: Path) -> None:
+    """What `dpt train CONFIG --check` does: reads every source, makes a step of every phase, and leaves nothing."""
+    config = in_miniature(read_config(CONFIGS[name]), tmp_path)
+    report = check_run(config, tmp_path / "run")
+    assert report is not None
+    assert len(report.sources) == len(config.sources) + len(config.validation)
+    assert all(math.isfinite(phase.loss) and phase.loss > 0 for phase in report.phases)
+    assert not (tmp_path / "run").exists()
 
 
 def test_pascal_context_has_its_own_classes_and_all_else_from_the_start(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ MEAN = "mean"
 _TRAIN = "train."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PRETRAINED = ("weights", "encoder_weights", "imagenet_stem", "body")
+_SET_BY = {"model": "the variant has a key model", "seed": "the file has seeds", "name": "it is the variant's"}
 _MINIATURE: dict[str, Any] = {
     "steps": 300,
     "phases": [{"start": 0, "size": SIDE, "batch_size": 8}],
@@ -41,13 +42,15 @@ _MINIATURE_RATES = {"encoder_lr": 5e-4, "decoder_lr": 1e-3}
 
 @dataclass(frozen=True)
 class Variant:
-    """model: fields of `ModelStart` that replace those of the base. paper: its numbers, by data set and `MEAN`.
+    """model: fields of `ModelStart` that replace those of the base. train: whole keys of the base, such as sources.
 
-    not_built: why it cannot be trained here; then its row has the paper's numbers alone.
+    paper: its numbers, by data set and `MEAN`. not_built: why it cannot be trained here; then its row has the paper's
+    numbers alone.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     model: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, float] = field(default_factory=dict)
     not_built: str = ""
 
@@ -149,7 +152,10 @@ def _variant_config(base: Mapping[str, Any], variant: Variant, where: str, name:
     model = {**model, **variant.model}
     if miniature:
         model = {key: value for key, value in model.items() if key not in _PRETRAINED} | {"miniature": True}
-    config = parse_config({**base, "name": name, "model": model}, where)
+    for key in ("model", "seed", "name"):
+        if key in variant.train:
+            raise ConfigError(f"{where}.train.{key}: is not set here: {_SET_BY[key]}")
+    config = parse_config({**base, **variant.train, "name": name, "model": model}, where)
     if config.devices * config.nodes > 1:
         raise ConfigError(f"{where}: devices, nodes: an ablation trains in one process")
     return config
@@ -180,7 +186,7 @@ def _check(file: AblationFile, path: Path) -> None:
     if all(variant.not_built for variant in file.variants.values()):
         raise ConfigError(f"{path}: variants: none is built")
     for name, variant in file.variants.items():
-        if variant.not_built and variant.model:
+        if variant.not_built and (variant.model or variant.train):
             raise ConfigError(f"{path}: variants.{name}: is not built, so it has no model")
 
 

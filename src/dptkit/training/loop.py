@@ -186,7 +186,7 @@ class Trainer:
             if config.validate_every and step % config.validate_every == 0:
                 self._validate(step)
             if config.panels_every and step % config.panels_every == 0:
-                self.onlooker.draw(step, self._averaged())
+                self.onlooker.draw(step, averaged_network(self.network, self.average))
             if step % config.checkpoint_every == 0 or step == config.steps:
                 self._checkpoint(step)
             if step < config.steps:
@@ -262,7 +262,7 @@ class Trainer:
             self.report(Progress(step, self.config.steps, values, rate, waiting, left))
 
     def _validate(self, step: int) -> None:
-        values = self.onlooker.validate(step, self._averaged())
+        values = self.onlooker.validate(step, averaged_network(self.network, self.average))
         if self.fabric.global_rank == 0:
             self.report(Progress(step, self.config.steps, values, 0.0, 0.0))
 
@@ -273,9 +273,6 @@ class Trainer:
             if self.saved != step:
                 self._checkpoint(step)
             raise TrainingStopped(step, self.config.steps, asked)
-
-    def _averaged(self) -> DPT:
-        return averaged_network(self.network, self.average)
 
     def _checkpoint(self, step: int) -> None:
         if self.logbook is not None:
@@ -296,6 +293,6 @@ class Trainer:
     def _finish(self) -> Path:
         path = self.folder.path / "model.safetensors"
         if self.fabric.global_rank == 0:
-            write_tensors(path, self._averaged().state_dict(), self.spec)
+            write_tensors(path, averaged_network(self.network, self.average).state_dict(), self.spec)
         self.fabric.barrier()
         return path

@@ -60,6 +60,27 @@ def test_variants_are_the_base_with_another_model(path: Path) -> None:
     assert build_spec(large).model.encoder.out_indices == (1, 2, 3, 23)
 
 
+def test_a_variant_replaces_whole_keys_of_the_base(path: Path) -> None:
+    path.write_text(FILE.replace("add: {model", "add: {train: {steps: 12, ema_decay: 0.9}, model"))
+    add, large = read_ablation(path, ["train.steps=7"]).configs.values()
+    assert (add.steps, add.ema_decay, add.model.readout) == (12, 0.9, "add")
+    assert (large.steps, large.ema_decay) == (7, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("seed: 3", r"variants\.add\.train\.seed: is not set here: the file has seeds"),
+        ("model: {}", r"variants\.add\.train\.model: is not set here: the variant has a key model"),
+        ("stepz: 3", r"variants\.add: stepz.*did you mean steps"),
+    ],
+)
+def test_keys_that_a_variant_may_not_replace(path: Path, train: str, message: str) -> None:
+    path.write_text(FILE.replace("add: {model", "add: {train: {" + train + "}, model"))
+    with pytest.raises(ConfigError, match=message):
+        read_ablation(path)
+
+
 def test_a_miniature_needs_no_weights_and_what_is_said_by_hand_wins(path: Path) -> None:
     ablation = read_ablation(path, ["train.steps=9"], miniature=True)
     add, large = ablation.configs.values()
