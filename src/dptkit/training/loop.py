@@ -22,7 +22,6 @@ from dptkit.data.batches import Batch
 from dptkit.data.sample import Dataset
 from dptkit.data.views import ViewBatch
 from dptkit.errors import TrainingError
-from dptkit.model.dpt import DPT
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
 from dptkit.training.config import TrainConfig
 from dptkit.training.logbook import Logbook, require_tensorboard
