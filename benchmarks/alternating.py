@@ -16,6 +16,9 @@ import torch
 
 from dptkit.evaluation.machine import machine
 
+PAUSE_S = 0.05
+"""Before each side: threads of the one before go on waiting for work for some milliseconds, at its successor's cost."""
+
 
 def alternate(sides: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
     """Seconds of each side, round by round: the n-th of one side ran beside the n-th of the others."""
@@ -25,6 +28,7 @@ def alternate(sides: Mapping[str, Callable[[], object]], rounds: int, warm_up: i
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
+            time.sleep(PAUSE_S)
             started = time.perf_counter()
             side()
             seconds[name].append(time.perf_counter() - started)
