@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from dptkit.config import ModelSpec, from_json
 from dptkit.errors import DptkitError, WeightsError
 from dptkit.image_io.atomic import write_bytes
-from dptkit.presets import find_preset
-from dptkit.weights.cache import Progress, sha256_of
+from dptkit.presets import Preset, find_preset
+from dptkit.weights.cache import Progress, cached_path, expected_hashes, is_cached, sha256_of
 from dptkit.weights.published import model_file, published_weights
 
 SPEC_KEY = "dptkit"
@@ -52,7 +52,7 @@ def locate_model(
         spec = read_spec(path) if weights is None else None
     else:
         preset = find_preset(str(model))
-        path = Path(weights) if weights is not None else published_weights(preset, progress)
+        path = Path(weights) if weights is not None else _published(preset, progress, hashes)
         own = read_spec(path)
         spec = preset.spec if own is None or own.model == preset.spec.model else None
     if spec is None or not path.is_file():
@@ -85,17 +85,42 @@ def remembered_sha256(path: Path, hashes: Path) -> str:
         identity = _identity(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
-    memory = hashes / f"{hashlib.sha256(os.fsencode(identity['path'])).hexdigest()[:32]}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        record = json.loads(memory.read_text("utf-8"))
-        if record["file"] == identity and len(record["sha256"]) == 64:
-            return str(record["sha256"])
+    known = _recall(identity, hashes)
+    if known is not None:
+        return known
     found = sha256_of(path)
     changed = max(identity["mtime_ns"], identity["ctime_ns"])
     with suppress(OSError, DptkitError):  # a cache that is read-only, or full
         if _identity(path) == identity and time.time_ns() - changed > _SETTLED_NS:
-            write_bytes(memory, json.dumps({"file": identity, "sha256": found}).encode())
+            write_bytes(_memory(identity, hashes), json.dumps({"file": identity, "sha256": found}).encode())
     return found
+
+
+def _published(preset: Preset, progress: Progress | None, hashes: Path | None) -> Path:
+    """As `published_weights`, which hashes the file: spared where the unchanged file's hash is known and as expected.
+
+    Nothing is read from the file on the strength of this: whoever reads its tensors, as `load_model` does, checks it.
+    """
+    cached = next((source for source in preset.sources if is_cached(source)), None)
+    if hashes is not None and preset.bundled is None and cached is not None:
+        path = cached_path(cached)
+        with suppress(OSError):
+            known, expected = _recall(_identity(path), hashes), expected_hashes(path, cached)
+            if known is not None and expected and all(known.startswith(digits) for _, digits in expected):
+                return path
+    return published_weights(preset, progress)
+
+
+def _recall(identity: dict[str, Any], hashes: Path) -> str | None:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        record = json.loads(_memory(identity, hashes).read_text("utf-8"))
+        if record["file"] == identity and len(record["sha256"]) == 64:
+            return str(record["sha256"])
+    return None
+
+
+def _memory(identity: dict[str, Any], hashes: Path) -> Path:
+    return hashes / f"{hashlib.sha256(os.fsencode(identity['path'])).hexdigest()[:32]}.json"
 
 
 def _identity(path: Path) -> dict[str, Any]:

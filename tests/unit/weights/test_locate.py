@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from dptkit.errors import UnknownModelError, WeightsError
-from dptkit.presets import PRESETS
-from dptkit.weights import locate
+from dptkit.presets import PRESETS, Preset
+from dptkit.source import WeightSource
+from dptkit.weights import cache, locate
 from dptkit.weights.load import load_model
 from dptkit.weights.locate import locate_model, read_spec, remembered_sha256
 from dptkit.weights.tensor_file import write_tensors
@@ -137,3 +138,30 @@ def test_no_place_to_remember_is_no_error(tmp_path: Path, monkeypatch: pytest.Mo
     assert remembered_sha256(path, blocked / "hashes") == hashlib.sha256(b"first").hexdigest()
     with pytest.raises(WeightsError, match=r"missing\.pt: cannot be read"):
         remembered_sha256(tmp_path / "missing.pt", tmp_path)
+
+
+def test_published_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And again after any change: then the check of the cache speaks, as it does at every start without a memory."""
+    monkeypatch.setenv("DPTKIT_CACHE", str(tmp_path))
+    monkeypatch.setenv("DPTKIT_OFFLINE", "1")
+    path, hashes = tmp_path / "net.pt", tmp_path / "hashes"
+    path.write_bytes(b"published")
+    settled(path, monkeypatch)
+    source = WeightSource("net.pt", "https://example.org/net.pt", "isl", sha256=hashlib.sha256(b"published").hexdigest())
+    monkeypatch.setitem(PRESETS, "dpt-hybrid", Preset(miniature_spec("dpt-hybrid"), 0, (source,)))
+    first = locate_model("dpt-hybrid", hashes=hashes)
+    assert first is not None
+    assert (first.path, first.sha256) == (path, source.sha256)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "sha256_of", lambda path: pytest.fail("hashed again"))
+        patch.setattr(locate, "sha256_of", lambda path: pytest.fail("hashed again"))
+        assert locate_model("dpt-hybrid", hashes=hashes) == first
+    path.write_bytes(b"tampered!")  # as long
+    os.utime(path, (1e9, 1e9))  # and as old
+    with pytest.raises(WeightsError, match="SHA-256 should be"):
+        locate_model("dpt-hybrid", hashes=hashes)
+    # A remembered hash is no licence: a file that was remembered, but is not the published one, is refused.
+    remembered_sha256(path, hashes)
+    assert len(list(hashes.iterdir())) == 1
+    with pytest.raises(WeightsError, match="SHA-256 should be"):
+        locate_model("dpt-hybrid", hashes=hashes)

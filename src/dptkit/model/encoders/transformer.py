@@ -28,7 +28,11 @@ class Attention(nn.Module):
         self.projection = nn.Linear(width, width)
 
     def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        # Split, then one transposition each: OpenVINO takes these into its attention kernel. One of five dimensions
+        # before the split is the same numbers, but copies the tokens three times at every block.
+        query, key, value = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(tokens).chunk(3, dim=2)
+        )
         mixed = F.scaled_dot_product_attention(query, key, value)
         return self.projection(mixed.transpose(1, 2).flatten(2))
 
