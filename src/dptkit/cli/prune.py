@@ -49,9 +49,8 @@ def prune(
     criterion = criterion or ("magnitude" if data is None else "taylor")
     options.check_choice(criterion, CRITERIA, "--criterion")
     options.check_choice(scope, SCOPES, "--scope")
-    for name, share in (("--heads", heads), ("--mlp", mlp)):
-        if not 0 <= share < 1:
-            raise ConfigError(f"{name}: {share:g} is not a share from 0 to below 1")
+    options.check_share(heads, "--heads")
+    options.check_share(mlp, "--mlp")
     if criterion == "taylor" and data is None:
         raise ConfigError("--criterion taylor needs pictures: --data DIR")
     if criterion == "magnitude" and data is not None:
@@ -74,10 +73,7 @@ def prune(
     loaded = load_model(model)
     spec, tensors = loaded.spec, loaded.network.state_dict()
     before = block_sizes(spec.model)
-    if data is None:
-        importance = importance_of_weights(spec, tensors)
-    else:
-        importance = _on_data(loaded, data, dataset, split, count)
+    importance = importance_of_weights(spec, tensors) if data is None else _on_data(loaded, data, dataset, split, count)
     kept = select(importance, heads, mlp, "block" if scope == "block" else "global")
     smaller, left = remove(spec, tensors, kept)
     after = block_sizes(smaller.model)

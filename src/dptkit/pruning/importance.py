@@ -18,7 +18,7 @@ from dptkit.shapes import Float
 
 
 class Importance(NamedTuple):
-    """Of one block: a number from 0 for each head and each neuron, comparable among its heads, and among its neurons."""
+    """Of one block: a number from 0 for each head, and one for each neuron; heads and neurons are different measures."""
 
     heads: Float[Tensor, "G"]
     mlp: Float[Tensor, "M"]

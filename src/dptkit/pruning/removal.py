@@ -37,9 +37,7 @@ def block_sizes(model: ModelConfig) -> BlockSizes:
     return BlockSizes((encoder.heads,) * built, (4 * encoder.width,) * built)
 
 
-def remove(
-    spec: ModelSpec, tensors: Mapping[str, Tensor], kept: Sequence[Kept]
-) -> tuple[ModelSpec, dict[str, Tensor]]:
+def remove(spec: ModelSpec, tensors: Mapping[str, Tensor], kept: Sequence[Kept]) -> tuple[ModelSpec, dict[str, Tensor]]:
     """The network with only what is kept of each block. tensors: its whole state dict, under our names.
 
     All that stays keeps its bits. Where nothing goes, specification and tensors are returned as they are.

@@ -21,6 +21,8 @@ from dptkit.training.objective import compute_objective
 PROBES = 4
 """Random directions of the output, in place of its every pixel."""
 
+_RELATIVE = ("depth_m", "inverse_depth")
+
 
 def importance_on_data(
     spec: ModelSpec, network: DPT, dataset: Dataset, count: int, advance: Callable[[], None] = lambda: None
@@ -74,9 +76,6 @@ def _batches(spec: ModelSpec, dataset: Dataset, count: int) -> list[Batch]:
             )
         found.append(_batch(spec.preprocess, MixedSample(augment(sample, np.random.default_rng(index)), 0)))
     return found
-
-
-_RELATIVE = ("depth_m", "inverse_depth")
 
 
 def _batch(preprocess: PreprocessConfig, sample: MixedSample) -> Batch:

@@ -7,18 +7,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from dptkit.errors import ConfigError
 from dptkit.pruning.importance import Importance
 from dptkit.pruning.removal import Kept
 
 Scope = Literal["global", "block"]
-SCOPES: tuple[Scope, ...] = ("global", "block")
-
-
-def check_share(share: float, option: str) -> None:
-    """Raises ConfigError for what is no share to remove."""
-    if not 0 <= share < 1:
-        raise ConfigError(f"{option}: {share:g} is not a share from 0 to below 1")
 
 
 def select(importance: Sequence[Importance], heads: float, mlp: float, scope: Scope) -> list[Kept]:
