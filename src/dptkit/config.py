@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -18,11 +18,24 @@ _FORBID: dict[str, Any] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True)
+class BlockSizes:
+    """What is left of each block of a pruned transformer, one number a block, the last tapped one the last.
+
+    heads: attention heads, at least 1; a head keeps its width // heads channels. mlp: hidden neurons, at least 1.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    heads: tuple[int, ...]
+    mlp: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ViTConfig:
     """Plain vision transformer. `out_indices`: tapped blocks, 0-based, before the final norm.
 
     `position_grid`: the (height, width) in patches that the position embedding was trained for.
     `prefix_tokens`: 1 readout token, or 2 with a distillation token.
+    `blocks`: sizes of a pruned transformer's blocks; None: all have `heads` heads and 4 * `width` neurons.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
@@ -34,6 +47,7 @@ class ViTConfig:
     position_grid: tuple[int, int] = (24, 24)
     prefix_tokens: int = 1
     layer_norm_eps: float = 1e-6
+    blocks: BlockSizes | None = None
     kind: Literal["vit"] = "vit"
 
 
@@ -56,6 +70,7 @@ class HybridConfig:
     prefix_tokens: int = 1
     layer_norm_eps: float = 1e-6
     weight_standardisation_eps: float = 1e-8
+    blocks: BlockSizes | None = None
     kind: Literal["hybrid"] = "hybrid"
 
 
@@ -75,6 +90,7 @@ class LiteConfig:
     prefix_tokens: int = 1
     layer_norm_eps: float = 1e-5
     stem_stages: Literal[5, 6] = 5
+    blocks: BlockSizes | None = None
     kind: Literal["lite"] = "lite"
 
 
@@ -192,6 +208,9 @@ class ModelSpec:
         return self.model.head.kind
 
     def __post_init__(self) -> None:
+        problem = _blocks_problem(self.model.encoder)
+        if problem is not None:
+            raise ConfigError(f"{self.name}: model.encoder.blocks: {problem}")
         if self.decoding.kind != self.model.head.kind:
             raise ConfigError(f"{self.name}: a {self.model.head.kind} head cannot be decoded as {self.decoding.kind}")
         if isinstance(self.decoding, SegmentationDecoding) and isinstance(self.model.head, SegmentationHeadConfig):
@@ -202,9 +221,38 @@ class ModelSpec:
                 )
 
 
+def _blocks_problem(encoder: EncoderConfig) -> str | None:
+    if encoder.blocks is None:
+        return None
+    built = encoder.out_indices[-1] + 1
+    for key, counts, most in (
+        ("heads", encoder.blocks.heads, encoder.heads),
+        ("mlp", encoder.blocks.mlp, 4 * encoder.width),
+    ):
+        if len(counts) != built:
+            return f"{key} has {len(counts)} numbers for {built} blocks"
+        if not all(1 <= count <= most for count in counts):
+            return f"{key} must be from 1 to {most} in each block, not {list(counts)}"
+    return None
+
+
+def unpruned(model: ModelConfig) -> ModelConfig:
+    """The network that a pruned one came from; any other is returned as it is."""
+    return replace(model, encoder=replace(model.encoder, blocks=None))
+
+
+def model_to_plain(model: ModelConfig) -> dict[str, Any]:
+    """As plain values. What no unpruned network has is left out of it: its text stays what it always was."""
+    plain = asdict(model)
+    if plain["encoder"]["blocks"] is None:
+        del plain["encoder"]["blocks"]
+    return plain
+
+
 def to_json(spec: ModelSpec) -> str:
     """The specification as JSON; `from_json` gives back an equal one."""
-    return json.dumps(asdict(spec), ensure_ascii=False, separators=(",", ":"))
+    plain = asdict(spec) | {"model": model_to_plain(spec.model)}
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def from_json(text: str, where: str = "configuration") -> ModelSpec:

@@ -10,13 +10,12 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from dptkit.config import ModelSpec
+from dptkit.config import ModelSpec, model_to_plain
 from dptkit.errors import ConfigError, WeightsError
 from dptkit.runtime import onnx_backend, openvino_backend
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice, first_line
@@ -173,7 +172,7 @@ def _facts(spec: ModelSpec, sha256: str, choice: Choice) -> dict[str, str]:
     engine = onnx_backend.identity() if choice.engine == "onnx" else openvino_backend.identity()
     return {
         "weights": sha256,
-        "network": hashlib.sha256(json.dumps(asdict(spec.model), sort_keys=True).encode()).hexdigest(),
+        "network": hashlib.sha256(json.dumps(model_to_plain(spec.model), sort_keys=True).encode()).hexdigest(),
         "precision": choice.precision,
         "dptkit": __version__,
         "code": _code_digest(),

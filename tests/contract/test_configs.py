@@ -15,17 +15,20 @@ import torch
 
 import miniatures
 from data_trees import TREES
-from dptkit.config import DepthDecoding, ModelSpec, SegmentationHeadConfig
+from dptkit.config import BlockSizes, DepthDecoding, ModelSpec, SegmentationHeadConfig
 from dptkit.data import kitti
 from dptkit.data.pascal_context import CLASS_NAMES
 from dptkit.model.build import build_model
 from dptkit.presets import PRESETS, UNPUBLISHED, find_architecture
+from dptkit.pruning.removal import Kept, remove
 from dptkit.training.check import check_run
 from dptkit.training.config import MetricLoss, OnDisk, Phase, Procedural, TrainConfig, read_config
 from dptkit.training.loop import Trainer
 from dptkit.training.optimiser import PEAK_LR
 from dptkit.training.start import build_start
+from dptkit.training.teacher_config import TeacherConfig
 from dptkit.weights.encoder import build_encoder_table
+from dptkit.weights.load import load_model
 from dptkit.weights.tensor_file import read_tensors, write_tensors
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))}
@@ -76,10 +79,20 @@ def in_miniature(config: TrainConfig, folder: Path) -> TrainConfig:
         model=replace(config.model, **start_files(config, folder)),  # type: ignore[arg-type]
         sources=tuple(tree_of(source, folder) for source in config.sources),
         validation=tuple(tree_of(source, folder) for source in config.validation),
+        teacher=small_teacher(config, folder),
         augment=replace(config.augment, long_side=70),
         phases=(Phase(0, small_size(config.phases[0]), 4),),
         steps=1, validate_every=1 if config.validation else 0, validation_pictures=2, workers=0,
     )  # fmt: skip
+
+
+def small_teacher(config: TrainConfig, folder: Path) -> TeacherConfig | None:
+    """The unpruned network that `start_files` wrote, on the trees' pictures."""
+    if config.teacher is None:
+        return None
+    root = str(folder / "manifest")
+    sources = tuple(replace(source, dataset="manifest", root=root) for source in config.teacher.sources)
+    return replace(config.teacher, weights=str(folder / "unpruned.safetensors"), sources=sources)
 
 
 def small_size(phase: Phase) -> int | tuple[int, int]:
@@ -104,7 +117,11 @@ def start_files(config: TrainConfig, folder: Path) -> dict[str, object]:
     if start.weights != "random":
         if spec.task == "depth":
             torch.nn.init.constant_(network.get_parameter("head.conv3.bias"), 1.0)  # off the final ReLU's zero
-        write_tensors(folder / "start.safetensors", network.state_dict(), spec)
+        tensors = network.state_dict()
+        if config.name == "recover-pruned":
+            write_tensors(folder / "unpruned.safetensors", tensors, spec)
+            spec, tensors = remove(spec, tensors, [Kept((1,), (0, 5, 9)), Kept((0, 1), (3,))])
+        write_tensors(folder / "start.safetensors", tensors, spec)
         changes["weights"] = str(folder / "start.safetensors")
     if start.body is not None:
         body = PRESETS[start.body].spec
@@ -155,6 +172,14 @@ def test_a_recipe_can_be_checked(name: str, tmp_path: Path) -> None:
     assert len(report.sources) == len(config.sources) + len(config.validation)
     assert all(math.isfinite(phase.loss) and phase.loss > 0 for phase in report.phases)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_recovers_stays_pruned(tmp_path: Path) -> None:
+    config = in_miniature(read_config(CONFIGS["recover-pruned"]), tmp_path)
+    trained = read_tensors(Trainer(config, tmp_path / "run").train())
+    assert trained.spec is not None
+    assert trained.spec.model.encoder.blocks == BlockSizes((1, 2), (3, 1))
+    assert load_model(tmp_path / "run" / "model.safetensors").spec == trained.spec
 
 
 def test_pascal_context_has_its_own_classes_and_all_else_from_the_start(tmp_path: Path) -> None:

@@ -41,13 +41,15 @@ def convert(
 
     from dptkit.weights.convert import convert_from_ours, convert_to_ours, with_precision
     from dptkit.weights.identify import identify_spec, open_weights
+    from dptkit.weights.locate import PRUNING_KEY, read_metadata
     from dptkit.weights.tensor_file import write_tensors
 
     path, tensors, spec = open_weights(source)
     spec = identify_spec(tensors, str(path), model) if spec is None else spec
     ours = with_precision(convert_to_ours(tensors, spec.model, str(path)), precision)
     if to == "dptkit":
-        write_tensors(target, ours, spec)
+        notes = {key: text for key, text in read_metadata(path).items() if key == PRUNING_KEY}
+        write_tensors(target, ours, spec, notes)
     else:
         write_tensors(target, convert_from_ours(ours, spec.model, "isl" if to == "isl" else "hf"))
     typer.echo(f"{path} -> {target} ({to} layout, {spec.name})")

@@ -71,3 +71,9 @@ def check_choice(value: str, known: Sequence[str], option: str) -> None:
         near = get_close_matches(value, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"{option}: {value!r} is none of {', '.join(known)}{hint}")
+
+
+def check_share(value: float, option: str) -> None:
+    """Raises ConfigError for what is no share to remove."""
+    if not 0 <= value < 1:
+        raise ConfigError(f"{option}: {value:g} is not a share from 0 to below 1")

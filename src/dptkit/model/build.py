@@ -58,6 +58,7 @@ def build_model(config: ModelConfig) -> DPT:
 
 def build_encoder(config: EncoderConfig) -> ViTEncoder | HybridEncoder | LiteEncoder:
     """Image tensor -> EncoderFeatures."""
+    blocks = config.blocks
     transformer = Transformer(
         width=config.width,
         depth=config.depth,
@@ -66,6 +67,7 @@ def build_encoder(config: EncoderConfig) -> ViTEncoder | HybridEncoder | LiteEnc
         position_grid=config.position_grid,
         prefix_tokens=config.prefix_tokens,
         layer_norm_eps=config.layer_norm_eps,
+        block_sizes=None if blocks is None else list(zip(blocks.heads, blocks.mlp, strict=True)),
     )
     if isinstance(config, ViTConfig):
         return ViTEncoder(transformer, config.patch_size)

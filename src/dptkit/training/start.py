@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -13,6 +14,7 @@ from dptkit.config import (
     ModelSpec,
     SegmentationDecoding,
     SegmentationHeadConfig,
+    unpruned,
 )
 from dptkit.errors import ConfigError, WeightsError
 from dptkit.label_sets import voc_palette
@@ -25,6 +27,7 @@ from dptkit.training.miniature import shrink
 from dptkit.training.sources import open_source
 from dptkit.weights.encoder import load_encoder
 from dptkit.weights.load import load_model
+from dptkit.weights.locate import read_spec
 from dptkit.weights.stem import load_imagenet_stem
 
 _HEADS = ("head.", "auxiliary_head.")
@@ -37,6 +40,9 @@ def build_spec(config: TrainConfig) -> ModelSpec:
     Raises DataError if the classes are the data's and it cannot be opened.
     """
     spec = find_architecture(config.model.architecture)
+    own = _own_spec(config.model)
+    if own is not None:
+        spec = replace(spec, model=own.model)  # that of the file, pruned
     wanted = "segmentation" if isinstance(config.loss, SegmentationLoss) else "depth"
     if spec.task != wanted:
         raise ConfigError(f"{config.name}: {spec.name} is for {spec.task}, the loss for {wanted}")
@@ -51,6 +57,14 @@ def build_spec(config: TrainConfig) -> ModelSpec:
     if isinstance(config.loss, MetricLoss):
         return _metric(spec, config)
     return _with_classes_of_data(spec, config) if config.model.classes == "data" else spec
+
+
+def _own_spec(start: ModelStart) -> ModelSpec | None:
+    """What `weights` holds, where it is the architecture with heads or neurons taken out (`dpt prune`)."""
+    own = read_spec(Path(start.weights))
+    if own is None or own.model.encoder.blocks is None:
+        return None
+    return own if unpruned(own.model) == find_architecture(start.architecture).model else None
 
 
 def _with_depth(model: ModelConfig, depth: int) -> ModelConfig:
@@ -151,6 +165,8 @@ def _with_body(network: DPT, other: DPT, name: str) -> DPT:
 
 def _load(config: TrainConfig) -> DPT:
     name, weights = config.model.architecture, config.model.weights
+    if _own_spec(config.model) is not None:
+        return load_model(weights).network.requires_grad_(True)
     if name in PRESETS:
         return load_model(name, None if weights == "published" else weights).network.requires_grad_(True)
     if weights == "published":

@@ -53,6 +53,8 @@ def build_key_table(config: ModelConfig, layout: Layout) -> KeyTable:
         return KeyTable(layout, network, [Pair(name, name) for name in network])
     if isinstance(config.encoder, LiteConfig):
         raise WeightsError(f"dpt-lite has no {layout} layout: that code never had such an encoder")
+    if config.encoder.blocks is not None:
+        raise WeightsError(f"a pruned network has no {layout} layout: in that code all blocks have the same sizes")
     if layout == "isl":
         return KeyTable(layout, network, _isl_pairs(config), _isl_drops(config, network))
     return KeyTable(layout, network, _hf_pairs(config), _hf_drops(config, network))

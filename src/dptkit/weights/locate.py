@@ -21,6 +21,9 @@ from dptkit.weights.published import model_file, published_weights
 SPEC_KEY = "dptkit"
 """Metadata key under which a safetensors file of ours carries its specification as JSON."""
 
+PRUNING_KEY = "dptkit_pruning"
+"""Metadata key under which a pruned file says, as JSON, of which file it was made, and how."""
+
 _LONGEST_HEADER = 100_000_000  # safetensors' own limit, in bytes
 _SETTLED_NS = 2_000_000_000
 """A file changed this recently may change again within the clock's resolution, and its hash is not remembered."""
@@ -62,17 +65,22 @@ def locate_model(
 
 def read_spec(path: Path) -> ModelSpec | None:
     """The specification in a safetensors file's header; None if it has none, or is another or a broken file."""
-    if path.suffix != ".safetensors":
+    try:
+        return from_json(read_metadata(path)[SPEC_KEY], str(path))
+    except (KeyError, TypeError, DptkitError):
         return None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts in a safetensors file's header; none if it has none, or is another or a broken file."""
+    if path.suffix != ".safetensors":
+        return {}
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > _LONGEST_HEADER:
-                return None
-            text = json.loads(file.read(length))["__metadata__"][SPEC_KEY]
-        return from_json(text, str(path))
-    except (OSError, ValueError, KeyError, TypeError, struct.error, DptkitError):
-        return None
+            return {} if length > _LONGEST_HEADER else dict(json.loads(file.read(length))["__metadata__"])
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return {}
 
 
 def remembered_sha256(path: Path, hashes: Path) -> str:

@@ -45,17 +45,19 @@ def read_tensors(path: Path) -> TensorFile:
     return _read_safetensors(path) if path.suffix == ".safetensors" else TensorFile(_read_torch(path), None)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], spec: ModelSpec | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], spec: ModelSpec | None = None, notes: Mapping[str, str] | None = None
+) -> None:
     """Write safetensors (or, for a name ending in .pt or .pth, a PyTorch state dict), atomically.
 
-    `spec` goes into the metadata of a safetensors file, which makes it a whole model.
+    `spec` goes into the metadata of a safetensors file, which makes it a whole model; `notes` do beside it.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
         if path.suffix in (".pt", ".pth"):
             torch.save(contiguous, temporary)
             return
-        metadata = {"format": "pt", "dptkit_version": __version__}
+        metadata = {**(notes or {}), "format": "pt", "dptkit_version": __version__}
         if spec is not None:
             metadata[SPEC_KEY] = to_json(spec)
         mode = stat.S_IMODE(temporary.stat().st_mode)

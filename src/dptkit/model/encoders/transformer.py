@@ -17,15 +17,19 @@ from dptkit.shapes import Float
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with one fused query-key-value projection, through PyTorch's fused kernel."""
+    """Multi-head self-attention with one fused query-key-value projection, through PyTorch's fused kernel.
 
-    def __init__(self, width: int, heads: int) -> None:
+    kept: how many of the `heads` heads of width / heads channels there still are; None: all.
+    """
+
+    def __init__(self, width: int, heads: int, kept: int | None = None) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads")
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.projection = nn.Linear(width, width)
+        self.heads = heads if kept is None else kept
+        inner = width // heads * self.heads
+        self.qkv = nn.Linear(width, 3 * inner)
+        self.projection = nn.Linear(inner, width)
 
     def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         # Split, then one transposition each: OpenVINO takes these into its attention kernel. One of five dimensions
@@ -50,14 +54,18 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block (Dosovitskiy et al. 2021, eq. 2 and 3)."""
+    """Pre-norm transformer block (Dosovitskiy et al. 2021, eq. 2 and 3).
 
-    def __init__(self, width: int, heads: int, layer_norm_eps: float) -> None:
+    kept: heads and MLP neurons that there still are of a pruned block; None: all, 4 * width neurons.
+    """
+
+    def __init__(self, width: int, heads: int, layer_norm_eps: float, kept: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=layer_norm_eps)
-        self.attention = Attention(width, heads)
+        kept_heads, hidden = (None, 4 * width) if kept is None else kept
+        self.attention = Attention(width, heads, kept_heads)
         self.norm2 = nn.LayerNorm(width, eps=layer_norm_eps)
-        self.mlp = MLP(width, 4 * width)
+        self.mlp = MLP(width, hidden)
 
     def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         tokens = tokens + self.attention(self.norm1(tokens))
@@ -128,6 +136,7 @@ class Transformer(nn.Module):
 
     The final LayerNorm of a classifier is not here: DPT taps blocks before it (isl-org/DPT `dpt/vit.py`).
     Blocks after the last tap are not built, since nothing would read them.
+    block_sizes: of a pruned transformer, each built block's heads and MLP neurons.
     """
 
     def __init__(
@@ -140,6 +149,7 @@ class Transformer(nn.Module):
         position_grid: tuple[int, int],
         prefix_tokens: int,
         layer_norm_eps: float,
+        block_sizes: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__()
         if list(out_indices) != sorted(set(out_indices)) or not 0 <= out_indices[0] <= out_indices[-1] < depth:
@@ -148,7 +158,10 @@ class Transformer(nn.Module):
         self.gradient_checkpointing = False
         self.prefix_tokens = nn.Parameter(torch.zeros(1, prefix_tokens, width))
         self.position_embedding = PositionEmbedding(width, position_grid, prefix_tokens)
-        self.blocks = nn.ModuleList(Block(width, heads, layer_norm_eps) for _ in range(out_indices[-1] + 1))
+        sizes = [None] * (out_indices[-1] + 1) if block_sizes is None else block_sizes
+        if len(sizes) != out_indices[-1] + 1:
+            raise ValueError(f"{len(sizes)} block sizes for {out_indices[-1] + 1} blocks")
+        self.blocks = nn.ModuleList(Block(width, heads, layer_norm_eps, kept) for kept in sizes)
         nn.init.trunc_normal_(self.prefix_tokens, std=0.02)
         nn.init.trunc_normal_(self.position_embedding.weight, std=0.02)
 
