@@ -19,7 +19,7 @@ from dptkit.config import ModelSpec, model_to_plain
 from dptkit.errors import ConfigError, WeightsError
 from dptkit.runtime import onnx_backend, openvino_backend
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice, first_line
-from dptkit.runtime.choice import Choice, choose
+from dptkit.runtime.choice import Choice, check_token_merge, choose
 from dptkit.runtime.compiled_cache import DEFAULT_LIMIT_MB, CompiledCache
 from dptkit.version import __version__
 from dptkit.weights.cache import Progress, cache_directory
@@ -48,13 +48,15 @@ def open_model(
     engine: EngineChoice = "auto",
     device: str = "auto",
     precision: PrecisionChoice = "auto",
+    token_merge: float = 0.0,
     progress: Progress | None = None,
 ) -> ReadyModel:
     """Bring a model onto an engine. Arguments and errors are those of `dptkit.load`."""
+    token_merge = check_token_merge(token_merge)
     choice = choose(engine, device, precision)
     if choice.engine != "torch":
         try:
-            return _open_compiled(model, weights, choice, progress)
+            return _open_compiled(model, weights, choice, token_merge, progress)
         except _EngineFailedError as error:
             if not choice.replaceable:
                 raise ConfigError(f"{error}: use engine torch") from error
@@ -65,6 +67,7 @@ def open_model(
 
     find_device(choice.device)  # before weights are downloaded for nothing
     spec, network, sha256 = load_model(model, weights, progress)
+    network.set_token_merging(token_merge)
     return ReadyModel(spec, TorchBackend(network, choice.device, choice.precision), sha256)
 
 
@@ -99,13 +102,13 @@ class _EngineFailedError(Exception):
 
 
 def _open_compiled(
-    model: str | Path, weights: str | Path | None, choice: Choice, progress: Progress | None
+    model: str | Path, weights: str | Path | None, choice: Choice, token_merge: float, progress: Progress | None
 ) -> ReadyModel:
     kept = compiled_models()
     cache = kept.models if kept is not None else None
     located = locate_model(model, weights, progress, hashes=kept.hashes if kept is not None else None)
     if located is not None and cache is not None:
-        entry = cache.find(_facts(located.spec, located.sha256, choice))
+        entry = cache.find(_facts(located.spec, located.sha256, choice, token_merge))
         if entry is not None:
             try:
                 return ReadyModel(located.spec, _read(entry, choice), located.sha256)
@@ -115,8 +118,9 @@ def _open_compiled(
     from dptkit.weights.load import load_model
 
     spec, network, sha256 = load_model(model, weights, progress)
+    network.set_token_merging(token_merge)
     try:
-        backend = _compile(network, choice, cache, _facts(spec, sha256, choice))
+        backend = _compile(network, choice, cache, _facts(spec, sha256, choice, token_merge))
     except MemoryError:
         raise
     except Exception as error:  # converters fail in as many ways as there are networks
@@ -167,13 +171,14 @@ def _copy(folder: Path, entry: Path) -> None:
     shutil.copytree(folder, entry, dirs_exist_ok=True)
 
 
-def _facts(spec: ModelSpec, sha256: str, choice: Choice) -> dict[str, str]:
+def _facts(spec: ModelSpec, sha256: str, choice: Choice, token_merge: float) -> dict[str, str]:
     """All that a compiled model depends on. Of the specification only the network: sizes are free in the graph."""
     engine = onnx_backend.identity() if choice.engine == "onnx" else openvino_backend.identity()
     return {
         "weights": sha256,
         "network": hashlib.sha256(json.dumps(model_to_plain(spec.model), sort_keys=True).encode()).hexdigest(),
         "precision": choice.precision,
+        "token_merge": f"{token_merge:.3f}",
         "dptkit": __version__,
         "code": _code_digest(),
         **engine,

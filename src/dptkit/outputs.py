@@ -23,6 +23,7 @@ class Provenance:
     """Where a result comes from: enough to repeat it.
 
     `network_size` is (height, width) of the tensor that the network saw.
+    `token_merge` is the ratio of token merging; None if tokens were not merged.
     """
 
     model: str
@@ -31,6 +32,7 @@ class Provenance:
     engine: str = "torch"
     precision: str = "float32"
     network_size: tuple[int, int] | None = None
+    token_merge: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

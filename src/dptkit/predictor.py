@@ -18,6 +18,7 @@ from dptkit.outputs import DepthMap, Provenance, SegmentationMap
 from dptkit.postprocess import decode_depth, decode_segmentation
 from dptkit.preprocess import preprocess, with_size
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice
+from dptkit.runtime.choice import check_token_merge
 from dptkit.runtime.memory import predict_within_memory
 from dptkit.version import __version__
 from dptkit.weights.cache import Progress
@@ -39,8 +40,10 @@ class Predictor:
         weights_sha256: str | None = None,
         *,
         background: tuple[int, int, int] = WHITE,
+        token_merge: float = 0.0,
     ) -> None:
         """`background`: the RGB colour that transparent pictures are composited on.
+        `token_merge`: the ratio at which the backend merges tokens, for the record.
 
         `provenance` is what every result says about its origin, but for the network's input size.
         """
@@ -48,7 +51,12 @@ class Predictor:
         self.backend = backend
         self.background = background
         self.provenance = Provenance(
-            spec.name, __version__, weights_sha256, engine=backend.engine, precision=backend.precision
+            spec.name,
+            __version__,
+            weights_sha256,
+            engine=backend.engine,
+            precision=backend.precision,
+            token_merge=token_merge or None,
         )
 
     def predict(self, source: Any, *, scores: bool = False) -> DepthMap | SegmentationMap:
@@ -108,6 +116,7 @@ def load(
     device: str = "auto",
     precision: PrecisionChoice = "auto",
     size: int | None = None,
+    token_merge: float = 0.0,
     background: tuple[int, int, int] = WHITE,
     progress: Progress | None = None,
 ) -> Predictor:
@@ -120,13 +129,15 @@ def load(
     precision: "float32", "bfloat16", "float16", or "auto": bfloat16 on the engine OpenVINO where the CPU computes in
     it, float32 elsewhere. Ask for float32 to compare numbers between machines.
     size: network input height instead of the model's own, a multiple of 32; larger shows more detail.
+    token_merge: share of the transformer's patch tokens merged into others, 0 (none) to below 0.9: faster, less exact;
+    see docs/token-merging.md.
     background: the RGB colour that transparent pictures are composited on.
     progress: called with (bytes so far, bytes in all or None) while weights are downloaded.
     Raises UnknownModelError, WeightsError, DownloadError or ConfigError, each with one line that says what to do.
     """
     spec, backend, sha256 = open_model(
-        model, weights, engine=engine, device=device, precision=precision, progress=progress
+        model, weights, engine=engine, device=device, precision=precision, token_merge=token_merge, progress=progress
     )
     if size is not None:
         spec = replace(spec, preprocess=with_size(spec.preprocess, size))
-    return Predictor(spec, backend, sha256, background=background)
+    return Predictor(spec, backend, sha256, background=background, token_merge=check_token_merge(token_merge))

@@ -23,6 +23,7 @@ def depth(
     engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.PrecisionOption = "auto",
+    token_merge: options.TokenMerge = 0.0,
     size: options.Size = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help=f"What to write, of {', '.join(FORMATS)}.")
@@ -60,7 +61,7 @@ def depth(
     from dptkit.cli.pictures import Picture, PictureRun, Result
     from dptkit.outputs import DepthMap
 
-    computing = check_usage(model, "depth", engine, device, precision)
+    computing = check_usage(model, "depth", engine, device, precision, token_merge)
 
     def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
         assert isinstance(result, DepthMap)

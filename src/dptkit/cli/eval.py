@@ -58,6 +58,7 @@ def evaluate(
     engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.PrecisionOption = "float32",
+    token_merge: options.TokenMerge = 0.0,
     quantity: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What a folder of predictions holds: inverse_depth, depth_m or labels."),
@@ -85,9 +86,11 @@ def evaluate(
     from dptkit.evaluation.changes import change_protocol
     from dptkit.evaluation.protocols import find_protocol
     from dptkit.runtime.backend import ENGINE_CHOICES, PRECISION_CHOICES
+    from dptkit.runtime.choice import check_token_merge
 
     options.check_choice(engine, ENGINE_CHOICES, "--engine")
     options.check_choice(precision, PRECISION_CHOICES, "--precision")
+    ratio = check_token_merge(token_merge)
     if tta is not None:
         options.check_choice(tta, ("none", "flip", "ms-flip"), "--tta")
     if quantity is not None:
@@ -111,6 +114,7 @@ def evaluate(
         scale,
         allow_skipped,
         tta,
+        ratio,
     )
     return run.start()
 

@@ -102,12 +102,15 @@ class EvaluationRun:
     scale: float
     allow_skipped: bool
     tta: str | None = None
+    token_merge: float = 0.0
 
     def start(self) -> int:
         """Returns the exit code: 0; 1 where pictures were skipped or none was scored; 130 after Ctrl-C."""
         self.outputs.check(self.models)
         if self.tta is not None:
-            self._check_views()
+            self._check_predicting("--tta", "has one prediction a picture")
+        if self.token_merge:
+            self._check_predicting("--token-merge", "has no tokens")
         for model in self.models:
             # A name mistyped is said now, not after the models before it.
             if re.fullmatch(r"[\w.-]+", model) and model not in ("ramp", "constant") and not Path(model).is_dir():
@@ -165,11 +168,11 @@ class EvaluationRun:
             facts["warning"] = warning
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
 
-    def _check_views(self) -> None:
-        """Of what is not predicted here, other views cannot be had."""
+    def _check_predicting(self, option: str, reason: str) -> None:
+        """Raises ConfigError where a model is none of ours, which `option` needs."""
         for model in self.models:
             if model.partition(":")[0] in ("ramp", "constant") or (model not in PRESETS and Path(model).is_dir()):
-                raise ConfigError(f"--tta is for models that predict: {printable(model)} has one prediction a picture")
+                raise ConfigError(f"{option} is for models that predict: {printable(model)} {reason}")
 
     def _detect(self) -> str:
         """What the files tell; of your own kind of folder the protocol's data set, which may be laid out so."""
@@ -246,6 +249,7 @@ class EvaluationRun:
             engine=self.engine,
             device=self.device,
             precision=self.precision,
+            token_merge=self.token_merge,
             quantity=self.quantity,
             scale=self.scale,
         )

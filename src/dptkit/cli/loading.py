@@ -12,6 +12,7 @@ from dptkit.errors import ConfigError
 from dptkit.predictor import Predictor, load
 from dptkit.presets import find_preset
 from dptkit.runtime.backend import ENGINE_CHOICES, PRECISION_CHOICES, EngineChoice, PrecisionChoice
+from dptkit.runtime.choice import check_token_merge
 from dptkit.weights.published import model_file
 
 
@@ -21,15 +22,17 @@ class Computing(NamedTuple):
     engine: EngineChoice
     device: str
     precision: PrecisionChoice
+    token_merge: float
 
 
-def check_usage(model: str, task: str, engine: str, device: str, precision: str) -> Computing:
+def check_usage(model: str, task: str, engine: str, device: str, precision: str, token_merge: float = 0.0) -> Computing:
     """Before any picture is looked at: raises UnknownModelError or ConfigError for what cannot work."""
     check_choice(engine, ENGINE_CHOICES, "--engine")
     check_choice(precision, PRECISION_CHOICES, "--precision")
+    ratio = check_token_merge(token_merge)
     if model_file(model) is None:
         _check_task(find_preset(model).spec, task)
-    return Computing(cast(EngineChoice, engine), device, cast(PrecisionChoice, precision))
+    return Computing(cast(EngineChoice, engine), device, cast(PrecisionChoice, precision), ratio)
 
 
 def load_predictor(
@@ -50,6 +53,7 @@ def load_predictor(
             engine=computing.engine,
             device=computing.device,
             precision=computing.precision,
+            token_merge=computing.token_merge,
             size=size,
             background=background,
             progress=bar,

@@ -28,6 +28,14 @@ PrecisionOption = Annotated[
     str,
     typer.Option(metavar="TYPE", help="auto (bfloat16 where the CPU computes in it), float32, bfloat16 or float16."),
 ]
+TokenMerge = Annotated[
+    float,
+    typer.Option(
+        "--token-merge",
+        metavar="RATIO",
+        help="Share of the transformer's tokens merged into others, below 0.9: faster, less exact. 0: none.",
+    ),
+]
 Size = Annotated[
     int | None,
     typer.Option(metavar="N", help="Network input height, a multiple of 32. Default: the model's own."),

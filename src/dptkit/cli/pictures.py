@@ -130,6 +130,8 @@ class PictureRun:
         origin = result.provenance
         whole = {"input": entry.name, "width": width, "height": height, **report, "model": origin.model}
         whole |= {"engine": origin.engine, "precision": origin.precision, "seconds": round(seconds, 4)}
+        if origin.token_merge is not None:
+            whole["token_merge"] = origin.token_merge
         written = ", ".join(printable(path) for path in report["outputs"].values())
         self._report(whole, f"{printable(entry.name)} -> {written}", screen)
         screen.advance()

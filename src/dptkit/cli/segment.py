@@ -22,6 +22,7 @@ def segment(
     engine: options.Engine = "auto",
     device: options.Device = "auto",
     precision: options.PrecisionOption = "auto",
+    token_merge: options.TokenMerge = 0.0,
     size: options.Size = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help=f"What to write, of {', '.join(FORMATS)}.")
@@ -45,7 +46,7 @@ def segment(
     from dptkit.image_io import SEGMENT_SUFFIXES, write_labels, write_overlay, write_scores, write_segments_json
     from dptkit.outputs import SegmentationMap
 
-    computing = check_usage(model, "segmentation", engine, device, precision)
+    computing = check_usage(model, "segmentation", engine, device, precision, token_merge)
 
     def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
         assert isinstance(result, SegmentationMap)

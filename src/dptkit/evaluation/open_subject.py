@@ -24,6 +24,7 @@ def open_subject(
     engine: EngineChoice = "auto",
     device: str = "auto",
     precision: PrecisionChoice = "float32",
+    token_merge: float = 0.0,
     quantity: StoredQuantity | None = None,
     scale: float = 1.0,
 ) -> Subject:
@@ -33,6 +34,7 @@ def open_subject(
     metres; for segmentation "constant:CLASS", a name or an id, is `MajorityClass`. A model's name or a weight file:
     `OwnModel`. A folder: `PredictionFolder`, of dptkit's own files unless `quantity` says what the files hold; `scale`
     as there; with a segmentation protocol other tools' files are label ids of its classes.
+    token_merge: as in `load`, of a model only.
     Words win over files: write ./ramp for a folder called ramp.
 
     Raises ConfigError for options that do not fit what is named or a subject that does not fit the protocol;
@@ -40,11 +42,14 @@ def open_subject(
     `load` do.
     """
     word, separator, argument = text.partition(":")
+    given = text not in ("ramp", *PRESETS) and Path(text).is_dir()
+    if token_merge and (given or word in ("ramp", "constant")):
+        raise ConfigError(f"{printable(text)}: token_merge is for models, this has no tokens")
     if word == "constant":
         if scale != 1:
             raise ConfigError("constant: scale is for a folder of predictions")
         return _constant(argument if separator else None, quantity, protocol)
-    if text not in ("ramp", *PRESETS) and Path(text).is_dir():
+    if given:
         if quantity is None and isinstance(protocol, SegmentationProtocol):
             quantity = "labels"
         if quantity is not None:
@@ -58,7 +63,8 @@ def open_subject(
         return VerticalRamp()
     if text not in PRESETS and not Path(text).exists() and len(Path(text).parts) > 1:
         raise UnknownModelError(f"{printable(text)}: neither a weight file nor a folder of predictions is there")
-    return OwnModel(load(text, engine=engine, device=device, precision=precision), protocol)
+    predictor = load(text, engine=engine, device=device, precision=precision, token_merge=token_merge)
+    return OwnModel(predictor, protocol)
 
 
 def _constant(argument: str | None, quantity: StoredQuantity | None, protocol: Protocol) -> Constant | MajorityClass:

@@ -60,6 +60,7 @@ class OwnModel:
     def identity(self) -> SubjectIdentity:
         """Name and weights; engine, precision, device, what the network is given, and the augmentation."""
         backend = self.predictor.backend
+        token_merge = self.predictor.provenance.token_merge
         return SubjectIdentity(
             self.predictor.spec.name,
             self.predictor.provenance.weights_sha256,
@@ -67,6 +68,7 @@ class OwnModel:
                 "engine": backend.engine,
                 "precision": backend.precision,
                 "device": backend.device,
+                **({} if token_merge is None else {"token_merge": token_merge}),
                 "network_input": {
                     "size": list(self._preprocess.size),
                     "policy": self._preprocess.policy,

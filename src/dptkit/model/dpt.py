@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dptkit.errors import ConfigError
 from dptkit.model.encoders.base import Encoder
 from dptkit.model.encoders.transformer import PositionEmbedding, Transformer
 from dptkit.model.fusion import Fusion
@@ -69,6 +70,17 @@ class DPT(nn.Module):
         for module in self.modules():
             if isinstance(module, Transformer):
                 module.gradient_checkpointing = enabled
+
+    def set_token_merging(self, ratio: float) -> None:
+        """Merge so many of the patch tokens, see `encoders/token_merging.py`; 0 merges none. No retraining needed.
+
+        Raises ConfigError where the encoder has no transformer, and a ratio is given.
+        """
+        transformers = [module for module in self.encoder.modules() if isinstance(module, Transformer)]
+        if ratio and not transformers:
+            raise ConfigError("tokens cannot be merged: this model's encoder has no transformer, and so no tokens")
+        for transformer in transformers:
+            transformer.token_merging = ratio
 
     def freeze(self) -> DPT:
         """Ready for prediction: evaluation mode, no gradients, resized position embeddings kept per grid.

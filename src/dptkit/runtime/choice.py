@@ -25,6 +25,9 @@ from dptkit.runtime.openvino_import import is_openvino_installed
 
 _log = logging.getLogger("dptkit")
 
+TOKEN_MERGE_END = 0.9
+"""Ratios of token merging end below this."""
+
 
 class Choice(NamedTuple):
     """What will compute. `replaceable`: nobody named the engine, so torch may take over where it fails."""
@@ -56,6 +59,14 @@ def choose(engine: EngineChoice, device: str, precision: PrecisionChoice) -> Cho
     if device == "cpu" or (device == "auto" and not has_gpu()):
         return _choose_openvino(precision, named=False)
     return _choose_torch(device, precision)
+
+
+def check_token_merge(ratio: float) -> float:
+    """The ratio to a thousandth, which is as fine as it counts. Raises ConfigError outside 0 <= ratio < 0.9."""
+    # A NaN fails every comparison.
+    if not ratio >= 0 or not round(ratio, 3) < TOKEN_MERGE_END:
+        raise ConfigError(f"token merge ratio {ratio:g}: must be at least 0 (off) and below {TOKEN_MERGE_END}")
+    return round(ratio, 3)
 
 
 def _choose_torch(device: str, precision: PrecisionChoice) -> Choice:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from dptkit.model.encoders.token_merging import merge, unmerge
 from dptkit.shapes import Float
 
 
@@ -31,13 +32,16 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * inner)
         self.projection = nn.Linear(inner, width)
 
-    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def forward(
+        self, tokens: Float[Tensor, "B T D"], weights: Float[Tensor, "B 1 1 T"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """weights: logarithms, added to the scores of each key."""
         # Split, then one transposition each: OpenVINO takes these into its attention kernel. One of five dimensions
         # before the split is the same numbers, but copies the tokens three times at every block.
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(tokens).chunk(3, dim=2)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=weights)
         return self.projection(mixed.transpose(1, 2).flatten(2))
 
 
@@ -67,8 +71,10 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=layer_norm_eps)
         self.mlp = MLP(width, hidden)
 
-    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        tokens = tokens + self.attention(self.norm1(tokens))
+    def forward(
+        self, tokens: Float[Tensor, "B T D"], weights: Float[Tensor, "B 1 1 T"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        tokens = tokens + self.attention(self.norm1(tokens), weights)
         return tokens + self.mlp(self.norm2(tokens))
 
 
@@ -156,6 +162,8 @@ class Transformer(nn.Module):
             raise ValueError(f"out_indices {tuple(out_indices)} must rise within 0 and {depth - 1}")
         self.out_indices = tuple(out_indices)
         self.gradient_checkpointing = False
+        self.token_merging = 0.0
+        self.merge_before = 1  # the first block sees all tokens, and so do taps of it
         self.prefix_tokens = nn.Parameter(torch.zeros(1, prefix_tokens, width))
         self.position_embedding = PositionEmbedding(width, position_grid, prefix_tokens)
         sizes = [None] * (out_indices[-1] + 1) if block_sizes is None else block_sizes
@@ -174,14 +182,23 @@ class Transformer(nn.Module):
         tokens = torch.cat([prefix, patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = tokens + self.position_embedding((grid[0], grid[1]))
         maps, prefixes = [], []
+        first_patch = self.prefix_tokens.shape[1]
+        full = merged = weights = None
         for index, block in enumerate(self.blocks):
+            if self.token_merging and index == self.merge_before:
+                full = tokens[:, first_patch:]
+                merged = merge(full, (grid[0], grid[1]), self.token_merging)
+                tokens = torch.cat([tokens[:, :first_patch], merged.tokens], dim=1)
+                weights = F.pad(merged.sizes.log(), (first_patch, 0))[:, None, None]
             if self.gradient_checkpointing and self.training:
-                tokens = checkpoint(block, tokens, use_reentrant=False)
+                tokens = checkpoint(block, tokens, weights, use_reentrant=False)
             else:
-                tokens = block(tokens)
+                tokens = block(tokens, weights)
             if index in self.out_indices:
-                first_patch = self.prefix_tokens.shape[1]
                 prefixes.append(tokens[:, :first_patch])
+                tapped = tokens[:, first_patch:]
+                if full is not None and merged is not None:
+                    tapped = unmerge(full, merged, tapped)
                 # Not unflatten, which would fix the grid in a traced graph.
-                maps.append(tokens[:, first_patch:].transpose(1, 2).reshape(patches.shape))
+                maps.append(tapped.transpose(1, 2).reshape(patches.shape))
         return maps, prefixes

@@ -1,0 +1,82 @@
+"""A network with merged tokens against the same without, on one engine, alternating in one run.
+
+Weights are random, made here and kept in FOLDER with the compiled models, so that a second run only measures.
+Run: python benchmarks/token_merging.py FOLDER [--model dpt-large] [--size 384 384] [--ratio 0.4 ...] [--rounds 9]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+from dptkit.engines import open_model
+from dptkit.evaluation.machine import machine, versions
+from dptkit.presets import PRESETS
+from dptkit.runtime.backend import Backend
+
+
+def random_weights(model: str, folder: Path) -> Path:
+    """A weight file of this architecture; the one that is there, if there is one."""
+    path = folder / f"{model}.safetensors"
+    if not path.exists():
+        import torch
+
+        from dptkit.model.build import build_model
+        from dptkit.weights.tensor_file import write_tensors
+
+        torch.manual_seed(0)
+        network = build_model(PRESETS[model].spec.model).eval()
+        if PRESETS[model].spec.task == "depth":
+            network.head.conv3.bias.data.fill_(1.0)  # off the final ReLU's zero
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tensors(path, network.state_dict(), PRESETS[model].spec)
+    return path
+
+
+def seconds(backend: Backend, images: np.ndarray) -> float:
+    started = time.perf_counter()
+    backend.predict(images)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="dpt-large")
+    parser.add_argument("--size", type=int, nargs=2, default=(384, 384), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--ratio", type=float, nargs="+", default=[0.4])
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--rounds", type=int, default=9)
+    asked = parser.parse_args()
+    os.environ.setdefault("DPTKIT_COMPILED_CACHE", str(asked.folder / "compiled"))
+    weights = random_weights(asked.model, asked.folder)
+
+    def backend_at(ratio: float) -> Backend:
+        return open_model(weights, engine=asked.engine, precision=asked.precision, token_merge=ratio).backend
+
+    images = np.random.default_rng(0).standard_normal((asked.batch, 3, *asked.size), np.float32)
+    whole = backend_at(0)
+    print(machine(), versions())
+    print(f"{asked.model} {images.shape}, {whole.engine} {whole.precision}, medians of {asked.rounds} rounds")
+    for ratio in asked.ratio:
+        merged = backend_at(ratio)
+        for backend in (whole, merged):
+            seconds(backend, images)
+        pairs = [(seconds(whole, images), seconds(merged, images)) for _ in range(asked.rounds)]
+        gain = statistics.median(without / with_merging for without, with_merging in pairs)
+        without, with_merging = (1000 * statistics.median(side) for side in zip(*pairs, strict=True))
+        print(
+            f"ratio {ratio:g}: {with_merging:.1f} ms, ratio 0: {without:.1f} ms, {gain:.2f} times as fast", flush=True
+        )
+        del merged
+
+
+if __name__ == "__main__":
+    main()
