@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dptkit.config import ModelSpec
 from dptkit.errors import ConfigError, WeightsError
-from dptkit.runtime import onnx_backend, openvino_backend
+from dptkit.runtime import onnx_backend, openvino_backend, quantized_file
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice, first_line
 from dptkit.runtime.choice import Choice, choose
 from dptkit.runtime.compiled_cache import DEFAULT_LIMIT_MB, CompiledCache
 from dptkit.version import __version__
-from dptkit.weights.cache import Progress, cache_directory
+from dptkit.weights.cache import Progress, cache_directory, sha256_of
 from dptkit.weights.locate import locate_model
+from dptkit.weights.published import model_file
 
 if TYPE_CHECKING:
     from dptkit.model.dpt import DPT
@@ -52,6 +53,9 @@ def open_model(
     progress: Progress | None = None,
 ) -> ReadyModel:
     """Bring a model onto an engine. Arguments and errors are those of `dptkit.load`."""
+    path = model_file(model)
+    if path is not None and path.suffix in quantized_file.SUFFIXES:
+        return _open_quantized(path, weights, engine, device, precision)
     choice = choose(engine, device, precision)
     if choice.engine != "torch":
         try:
@@ -93,6 +97,20 @@ def compiled_models() -> CompiledModels | None:
     except (WeightsError, RuntimeError):
         return None
     return CompiledModels(CompiledCache(folder / "models", int(limit) << 20), folder / "hashes")
+
+
+def _open_quantized(
+    path: Path, weights: str | Path | None, engine: EngineChoice, device: str, precision: PrecisionChoice
+) -> ReadyModel:
+    """A file that is for one engine. `precision` is that of what it does not hold in int8."""
+    if weights is not None:
+        raise WeightsError(f"{path}: is a whole model already; give either a model file or a preset with weights")
+    own: EngineChoice = "onnx" if path.suffix == ".onnx" else "openvino"
+    if engine not in ("auto", own):
+        raise ConfigError(f"{path} is for the engine {own}: use auto or {own}, not {engine!r}")
+    choice = choose(own, device, precision)
+    opened = quantized_file.open_quantized(path, choice.precision, choice.device)
+    return ReadyModel(opened.spec, opened.backend, sha256_of(path))
 
 
 class _EngineFailedError(Exception):

@@ -10,25 +10,28 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.errors import ConfigError
-from dptkit.runtime.backend import Precision, first_line, is_about_memory, require_finite, require_stride
+from dptkit.runtime.backend import first_line, is_about_memory, require_finite, require_stride
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class ONNXBackend:
-    """Runs an ONNX file of [B, 3, H, W] -> [B, K, H, W] in float32. Threads may call it together."""
+    """Runs an ONNX file of [B, 3, H, W] -> [B, K, H, W] in float32, or quantised. Threads may call it together."""
 
     engine = "onnx"
-    precision: Precision = "float32"
 
-    def __init__(self, path: Path, device: str, stride: int) -> None:
-        """Raises ConfigError if the device is not there, RuntimeError if the file is no model."""
+    def __init__(self, path: Path, device: str, stride: int, *, int8: bool = False) -> None:
+        """Raises ConfigError if the device is not there, RuntimeError if the file is no model.
+
+        int8: whether the file is quantised.
+        """
         import onnxruntime
 
         provider = find_provider(device)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; they are raised too
         self.device = device
+        self.precision = "int8" if int8 else "float32"
         self._stride = stride
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=[provider])
@@ -53,6 +56,20 @@ def is_onnx_installed() -> bool:
         return find_spec("onnxruntime") is not None
     except (ImportError, ValueError):
         return False
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The file's own entries. Raises RuntimeError if it is no model."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # they have no common type
+        raise RuntimeError(first_line(error)) from error
+    return dict(session.get_modelmeta().custom_metadata_map)
 
 
 def find_provider(device: str) -> str:

@@ -24,12 +24,15 @@ class OpenVINOBackend:
     engine = "openvino"
     device = "cpu"
 
-    def __init__(self, compiled: Any, precision: Precision, stride: int) -> None:
-        """`compiled`: an openvino.CompiledModel. Raises ConfigError if it was compiled for another precision."""
+    def __init__(self, compiled: Any, precision: Precision, stride: int, *, int8: bool = False) -> None:
+        """`compiled`: an openvino.CompiledModel. Raises ConfigError if it was compiled for another precision.
+
+        int8: whether the model is quantised; `precision` is then that of the rest.
+        """
         actual = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if actual != _HINTS[precision]:
             raise ConfigError(f"OpenVINO computes in {actual} on this machine, not in {precision}")
-        self.precision = precision
+        self.precision: str = "int8" if int8 else precision
         self._stride = stride
         self._compiled = compiled
         self._idle: deque[Any] = deque()

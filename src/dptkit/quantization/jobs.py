@@ -1,0 +1,89 @@
+"""What each format does at each step: the model before, its quantisation, the model after, and the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.model.dpt import DPT
+from dptkit.runtime import openvino_backend, quantized_file
+from dptkit.runtime.backend import Backend
+from dptkit.runtime.conversion import to_onnx, to_openvino
+from dptkit.runtime.onnx_backend import ONNXBackend
+from dptkit.runtime.quantize_onnx import quantize_onnx
+from dptkit.runtime.quantize_openvino import quantize_openvino
+
+Inputs = Sequence[npt.NDArray[np.float32]]
+OnInput = Callable[[int], None]
+
+
+class Job(Protocol):
+    """Called in this order: before (or not), quantize, after, write."""
+
+    method: str
+    packages: tuple[str, ...]
+
+    def before(self) -> Backend: ...
+    def quantize(self, inputs: Inputs, keep: Sequence[str], on_input: OnInput) -> None: ...
+    def after(self) -> Backend: ...
+    def write(self, target: Path, card: dict[str, Any]) -> None: ...
+
+
+class OpenVINOJob:
+    """By NNCF, for OpenVINO on CPUs."""
+
+    method = "NNCF post-training quantisation"
+    packages = ("nncf", "openvino")
+
+    def __init__(self, network: DPT) -> None:
+        self._stride = network.encoder.stride
+        self._model = to_openvino(network)
+
+    def before(self) -> Backend:
+        compiled = openvino_backend.compile_graph(self._model, "float32")
+        return openvino_backend.OpenVINOBackend(compiled, "float32", self._stride)
+
+    def quantize(self, inputs: Inputs, keep: Sequence[str], on_input: OnInput) -> None:
+        self._model = quantize_openvino(self._model, inputs, keep, on_input)
+
+    def after(self) -> Backend:
+        rest = openvino_backend.precisions()[0]
+        compiled = openvino_backend.compile_graph(self._model, rest)
+        return openvino_backend.OpenVINOBackend(compiled, rest, self._stride, int8=True)
+
+    def write(self, target: Path, card: dict[str, Any]) -> None:
+        quantized_file.write_openvino(target, self._model, card)
+
+
+class ONNXJob:
+    """By ONNX Runtime, for itself. folder: for files between the steps."""
+
+    method = "ONNX Runtime static quantisation"
+    packages = ("onnx", "onnxruntime")
+
+    def __init__(self, network: DPT, folder: Path) -> None:
+        self._stride = network.encoder.stride
+        self._source, self._quantized = folder / "float32.onnx", folder / "int8.onnx"
+        to_onnx(network, self._source)
+
+    def before(self) -> Backend:
+        return ONNXBackend(self._source, "cpu", self._stride)
+
+    def quantize(self, inputs: Inputs, keep: Sequence[str], on_input: OnInput) -> None:
+        quantize_onnx(self._source, self._quantized, inputs, keep, on_input)
+
+    def after(self) -> Backend:
+        return ONNXBackend(self._quantized, "cpu", self._stride, int8=True)
+
+    def write(self, target: Path, card: dict[str, Any]) -> None:
+        quantized_file.write_onnx(target, self._quantized, card)
+
+
+def versions_of(job: Job) -> dict[str, str]:
+    """Of the packages that quantised."""
+    return {name: version(name) for name in job.packages}

@@ -1,0 +1,114 @@
+"""The whole of it: load, calibrate, quantise, score before and after, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple, Protocol
+
+from dptkit.config import ModelSpec
+from dptkit.errors import ConfigError
+from dptkit.evaluation.evaluate import OnPicture
+from dptkit.evaluation.machine import machine, versions
+from dptkit.image_io.names import printable
+from dptkit.model.dpt import DPT
+from dptkit.quantization.calibration import DEFAULT_COUNT, read_calibration
+from dptkit.quantization.gate import Gate, GateResult
+from dptkit.quantization.jobs import Job, ONNXJob, OpenVINOJob, versions_of
+from dptkit.runtime import nncf_import, onnx_backend
+from dptkit.runtime.quantized_file import make_card
+from dptkit.weights.load import load_model
+
+Format = Literal["openvino", "onnx"]
+_FORMATS: dict[str, Format] = {".xml": "openvino", ".onnx": "onnx"}
+
+KEPT = ("head.conv2", "head.conv3", "head.classifier")
+"""Modules that stay high unless the user says otherwise: docs/quantize.md has the measurement."""
+
+
+class Steps(Protocol):
+    """What is told of the work while it goes on."""
+
+    def calibrating(self, total: int) -> Callable[[int], None]: ...
+    def scoring(self, what: str, total: int) -> OnPicture: ...
+    def problem(self, text: str) -> None: ...
+
+
+class Quantized(NamedTuple):
+    """What was written: the card's part about quantisation, and the scores if there was a gate."""
+
+    spec: ModelSpec
+    card: dict[str, Any]
+    gate: GateResult | None
+
+
+def target_format(target: Path) -> Format:
+    """By the ending. Raises ConfigError for another one, or where the package that quantises is missing."""
+    found = _FORMATS.get(target.suffix)
+    if found is None:
+        raise ConfigError(f"{printable(target)}: name a file that ends in .xml (OpenVINO) or .onnx (ONNX Runtime)")
+    if found == "openvino" and not nncf_import.is_nncf_installed():
+        raise ConfigError("int8 for OpenVINO needs the package nncf: pip install 'dptkit[quantize]'")
+    if found == "onnx" and not onnx_backend.is_onnx_installed():
+        raise ConfigError("int8 for ONNX Runtime needs onnx and onnxruntime: pip install 'dptkit[onnx]'")
+    return found
+
+
+def quantize_model(
+    model: str | Path,
+    target: Path,
+    folders: Sequence[Path],
+    *,
+    weights: Path | None = None,
+    count: int = DEFAULT_COUNT,
+    keep: Sequence[str] = KEPT,
+    gate: Gate | None = None,
+    steps: Steps,
+) -> Quantized:
+    """Write `target`, the model in int8, or raise and write nothing.
+
+    folders: calibration pictures, see `choose_pictures`. keep: modules that stay high, by their names in the network.
+    gate: scored before in float32 and after as the file will run, on the engine that the file is for.
+    Raises AccuracyLostError where the gate refuses; ConfigError for what cannot work; DataError, WeightsError and
+    OutputWriteError as reading and writing do.
+    """
+    wanted = target_format(target)
+    spec, network, sha256 = load_model(model, weights)
+    _check_modules(network, keep)
+    calibration = read_calibration(folders, spec.preprocess, count, steps.problem)
+    with TemporaryDirectory(prefix="dptkit-") as folder:
+        job: Job = OpenVINOJob(network) if wanted == "openvino" else ONNXJob(network, Path(folder))
+        before = None
+        if gate is not None:
+            before = gate.score(spec, job.before(), steps.scoring("before", _pictures(gate)))
+        job.quantize(calibration.inputs, keep, steps.calibrating(len(calibration.inputs)))
+        after = job.after()
+        result = None
+        if gate is not None and before is not None:
+            found = gate.score(spec, after, steps.scoring("after", _pictures(gate)))
+            result = GateResult(gate, before, found, "float32")
+            result.require(spec.name)
+        card = {
+            "precision": "int8",
+            "method": job.method,
+            "calibration": calibration.to_card(),
+            "kept_high": [name for name in keep if name in dict(network.named_modules())],
+            "gate": None if result is None else result.to_card(),
+            "versions": versions() | versions_of(job),
+            "machine": machine(),
+        }
+        job.write(target, make_card(spec, network.encoder.stride, sha256, card))
+    return Quantized(spec, card, result)
+
+
+def _pictures(gate: Gate) -> int:
+    return min(len(gate.dataset), gate.limit or len(gate.dataset))
+
+
+def _check_modules(network: DPT, keep: Sequence[str]) -> None:
+    """A name mistyped would keep nothing. Those of KEPT that this network lacks are for other networks."""
+    known = {name for name, _ in network.named_modules()}
+    for name in keep:
+        if name not in known and name not in KEPT:
+            raise ConfigError(f"the network has no module {printable(name)}: name one as head.conv2 or reassemble")
