@@ -23,7 +23,7 @@ from dptkit.weights.load import load_model
 Format = Literal["openvino", "onnx"]
 _FORMATS: dict[str, Format] = {".xml": "openvino", ".onnx": "onnx"}
 
-KEPT = ("head.conv2", "head.conv3", "head.classifier")
+KEPT = ("encoder.stem.conv", "encoder.patch_embedding")
 """Modules that stay high unless the user says otherwise: docs/quantize.md has the measurement."""
 
 

@@ -27,9 +27,10 @@ def quantize_openvino(
     model: of `dptkit.runtime.conversion.to_openvino`; it is changed. inputs: normalised float32 [1, 3, h, w], of any
     sizes. keep: modules that stay as they are, by the network's names, as "head.conv2".
 
-    Activations are asymmetric where their range is (preset "mixed"); attention's softmax, norms, and additions stay
-    high (model type "transformer"), and SmoothQuant moves outliers of activations into weights. Biases are corrected
-    for the mean error of each layer (fast bias correction). The same inputs give the same model.
+    Activations are asymmetric where their range is (preset "mixed"), biases are corrected for the mean error of each
+    layer (fast bias correction). Attention between its projections, norms and additions stay high. NNCF's model type
+    "transformer", with or without SmoothQuant, doubled the error (docs/quantize.md). The same inputs give the same
+    model.
     Raises ConfigError if NNCF is missing, and RuntimeError or its own errors where it cannot take the model.
     """
     nncf = import_nncf()
@@ -41,7 +42,6 @@ def quantize_openvino(
             nncf.Dataset(_Counted(inputs, on_input)),
             subset_size=len(inputs),
             preset=nncf.QuantizationPreset.MIXED,
-            model_type=nncf.ModelType.TRANSFORMER,
             ignored_scope=scope,
         )
 
