@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dptkit.config import ModelSpec
 from dptkit.errors import ConfigError, WeightsError
-from dptkit.runtime import onnx_backend, openvino_backend, quantized_file
+from dptkit.runtime import onnx_backend, openvino_backend
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice, first_line
 from dptkit.runtime.choice import Choice, choose
 from dptkit.runtime.compiled_cache import DEFAULT_LIMIT_MB, CompiledCache
+from dptkit.runtime.exported import is_exported, open_exported
 from dptkit.version import __version__
-from dptkit.weights.cache import Progress, cache_directory, sha256_of
+from dptkit.weights.cache import Progress, cache_directory
 from dptkit.weights.locate import locate_model
 from dptkit.weights.published import model_file
 
@@ -36,11 +37,11 @@ _BLOB, _ONNX, _STRIDE = "model.blob", "model.onnx", "stride.json"
 
 
 class ReadyModel(NamedTuple):
-    """A model that can predict, what it is, and the hash of its weight file."""
+    """A model that can predict, what it is, and the hash of its weight file, where that is known."""
 
     spec: ModelSpec
     backend: Backend
-    sha256: str
+    sha256: str | None
 
 
 def open_model(
@@ -54,8 +55,11 @@ def open_model(
 ) -> ReadyModel:
     """Bring a model onto an engine. Arguments and errors are those of `dptkit.load`."""
     path = model_file(model)
-    if path is not None and path.suffix in quantized_file.SUFFIXES:
-        return _open_quantized(path, weights, engine, device, precision)
+    if path is not None and is_exported(path):
+        if weights is not None:
+            raise WeightsError(f"{path}: is a whole model already; give either a model file or a preset with weights")
+        exported = open_exported(path, engine, device, precision)
+        return ReadyModel(exported.spec, exported.backend, exported.card.graph.weights_sha256)
     choice = choose(engine, device, precision)
     if choice.engine != "torch":
         try:
@@ -97,20 +101,6 @@ def compiled_models() -> CompiledModels | None:
     except (WeightsError, RuntimeError):
         return None
     return CompiledModels(CompiledCache(folder / "models", int(limit) << 20), folder / "hashes")
-
-
-def _open_quantized(
-    path: Path, weights: str | Path | None, engine: EngineChoice, device: str, precision: PrecisionChoice
-) -> ReadyModel:
-    """A file that is for one engine. `precision` is that of what it does not hold in int8."""
-    if weights is not None:
-        raise WeightsError(f"{path}: is a whole model already; give either a model file or a preset with weights")
-    own: EngineChoice = "onnx" if path.suffix == ".onnx" else "openvino"
-    if engine not in ("auto", own):
-        raise ConfigError(f"{path} is for the engine {own}: use auto or {own}, not {engine!r}")
-    choice = choose(own, device, precision)
-    opened = quantized_file.open_quantized(path, choice.precision, choice.device)
-    return ReadyModel(opened.spec, opened.backend, sha256_of(path))
 
 
 class _EngineFailedError(Exception):

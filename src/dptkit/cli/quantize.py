@@ -53,7 +53,7 @@ def quantize(
     With --gate, a result that loses more than allowed is refused: nothing is written and the command ends with 1.
     Never calibrate on the pictures of the gate. What was done, and the scores, lie in the file.
     """
-    from dptkit.errors import ConfigError, OutputWriteError
+    from dptkit.errors import ConfigError
     from dptkit.image_io.names import printable
 
     if (gate is None) != (protocol is None):
@@ -62,10 +62,10 @@ def quantize(
         raise ConfigError("--dataset, --split and --limit are for --gate")
 
     from dptkit.quantization.quantize import KEPT, quantize_model, target_format
+    from dptkit.runtime.exported_files import refuse_existing
 
     target_format(target)
-    if target.exists() and not force:
-        raise OutputWriteError(f"{printable(target)}: is there already; --force replaces it")
+    refuse_existing(target, force)  # before hours of work
     opened = None
     if gate is not None and protocol is not None:
         opened = _open_gate(gate, protocol, allow, dataset, split, limit)
@@ -73,7 +73,7 @@ def quantize(
         typer.echo("dpt: without --gate nobody measures what int8 costs this model", err=True)
     kept = KEPT if keep is None else tuple(name for name in keep if name != "none")
     done = quantize_model(
-        model, target, calibrate, weights=weights, count=count, keep=kept, gate=opened, steps=_Screen()
+        model, target, calibrate, weights=weights, count=count, keep=kept, gate=opened, force=force, steps=_Screen()
     )
     scores = ""
     if done.gate is not None:

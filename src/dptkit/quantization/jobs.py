@@ -11,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dptkit.model.dpt import DPT
-from dptkit.runtime import openvino_backend, quantized_file
+from dptkit.runtime import openvino_backend
 from dptkit.runtime.backend import Backend
+from dptkit.runtime.card import Card
 from dptkit.runtime.conversion import to_onnx, to_openvino
+from dptkit.runtime.exported import ExportedBackend
+from dptkit.runtime.exported_files import write_onnx, write_openvino
 from dptkit.runtime.onnx_backend import ONNXBackend
 from dptkit.runtime.quantize_onnx import quantize_onnx
 from dptkit.runtime.quantize_openvino import quantize_openvino
@@ -30,8 +33,8 @@ class Job(Protocol):
 
     def before(self) -> Backend: ...
     def quantize(self, inputs: Inputs, keep: Sequence[str], on_input: OnInput) -> None: ...
-    def after(self) -> Backend: ...
-    def write(self, target: Path, card: dict[str, Any]) -> None: ...
+    def after(self, card: Card) -> Backend: ...
+    def write(self, target: Path, card: Card, force: bool) -> None: ...
 
 
 class OpenVINOJob:
@@ -51,13 +54,13 @@ class OpenVINOJob:
     def quantize(self, inputs: Inputs, keep: Sequence[str], on_input: OnInput) -> None:
         self._model = quantize_openvino(self._model, inputs, keep, on_input)
 
-    def after(self) -> Backend:
+    def after(self, card: Card) -> Backend:
         rest = openvino_backend.precisions()[0]
         compiled = openvino_backend.compile_graph(self._model, rest)
-        return openvino_backend.OpenVINOBackend(compiled, rest, self._stride, int8=True)
+        return ExportedBackend(openvino_backend.OpenVINOBackend(compiled, rest, self._stride), card)
 
-    def write(self, target: Path, card: dict[str, Any]) -> None:
-        quantized_file.write_openvino(target, self._model, card)
+    def write(self, target: Path, card: Card, force: bool) -> None:
+        write_openvino(self._model, target, card, force)
 
 
 class ONNXJob:
@@ -69,19 +72,20 @@ class ONNXJob:
     def __init__(self, network: DPT, folder: Path) -> None:
         self._stride = network.encoder.stride
         self._source, self._quantized = folder / "float32.onnx", folder / "int8.onnx"
+        self._model: Any = None
         to_onnx(network, self._source)
 
     def before(self) -> Backend:
         return ONNXBackend(self._source, "cpu", self._stride)
 
     def quantize(self, inputs: Inputs, keep: Sequence[str], on_input: OnInput) -> None:
-        quantize_onnx(self._source, self._quantized, inputs, keep, on_input)
+        self._model = quantize_onnx(self._source, self._quantized, inputs, keep, on_input)
 
-    def after(self) -> Backend:
-        return ONNXBackend(self._quantized, "cpu", self._stride, int8=True)
+    def after(self, card: Card) -> Backend:
+        return ExportedBackend(ONNXBackend(self._quantized, "cpu", self._stride), card)
 
-    def write(self, target: Path, card: dict[str, Any]) -> None:
-        quantized_file.write_onnx(target, self._quantized, card)
+    def write(self, target: Path, card: Card, force: bool) -> None:
+        write_onnx(self._model, target, card, force)
 
 
 def versions_of(job: Job) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from dptkit.config import ModelSpec
 from dptkit.errors import ConfigError
@@ -17,7 +19,8 @@ from dptkit.quantization.calibration import DEFAULT_COUNT, read_calibration
 from dptkit.quantization.gate import Gate, GateResult
 from dptkit.quantization.jobs import Job, ONNXJob, OpenVINOJob, versions_of
 from dptkit.runtime import nncf_import, onnx_backend
-from dptkit.runtime.quantized_file import make_card
+from dptkit.runtime.card import Card, GraphCard
+from dptkit.runtime.exported_files import refuse_existing
 from dptkit.weights.load import load_model
 
 Format = Literal["openvino", "onnx"]
@@ -36,10 +39,10 @@ class Steps(Protocol):
 
 
 class Quantized(NamedTuple):
-    """What was written: the card's part about quantisation, and the scores if there was a gate."""
+    """What was written, and the scores if there was a gate. `card.notes` says how it was made, as JSON texts."""
 
     spec: ModelSpec
-    card: dict[str, Any]
+    card: Card
     gate: GateResult | None
 
 
@@ -64,6 +67,7 @@ def quantize_model(
     count: int = DEFAULT_COUNT,
     keep: Sequence[str] = KEPT,
     gate: Gate | None = None,
+    force: bool = False,
     steps: Steps,
 ) -> Quantized:
     """Write `target`, the model in int8, or raise and write nothing.
@@ -71,9 +75,10 @@ def quantize_model(
     folders: calibration pictures, see `choose_pictures`. keep: modules that stay high, by their names in the network.
     gate: scored before in float32 and after as the file will run, on the engine that the file is for.
     Raises AccuracyLostError where the gate refuses; ConfigError for what cannot work; DataError, WeightsError and
-    OutputWriteError as reading and writing do.
+    OutputWriteError as reading and writing do; force: replace what is there.
     """
     wanted = target_format(target)
+    refuse_existing(target, force)
     spec, network, sha256 = load_model(model, weights)
     _check_modules(network, keep)
     calibration = read_calibration(folders, spec.preprocess, count, steps.problem)
@@ -83,22 +88,25 @@ def quantize_model(
         if gate is not None:
             before = gate.score(spec, job.before(), steps.scoring("before", _pictures(gate)))
         job.quantize(calibration.inputs, keep, steps.calibrating(len(calibration.inputs)))
-        after = job.after()
+        card = Card(spec, GraphCard("int8", network.encoder.stride, weights_sha256=sha256))
+        after = job.after(card)
         result = None
         if gate is not None and before is not None:
             found = gate.score(spec, after, steps.scoring("after", _pictures(gate)))
             result = GateResult(gate, before, found, "float32")
             result.require(spec.name)
-        card = {
-            "precision": "int8",
+        known = {name for name, _ in network.named_modules()}
+        notes: dict[str, object] = {
             "method": job.method,
             "calibration": calibration.to_card(),
-            "kept_high": [name for name in keep if name in dict(network.named_modules())],
+            "kept_high": [name for name in keep if name in known],
             "gate": None if result is None else result.to_card(),
             "versions": versions() | versions_of(job),
             "machine": machine(),
+            "license": spec.license,
         }
-        job.write(target, make_card(spec, network.encoder.stride, sha256, card))
+        card = replace(card, notes={key: json.dumps(value, ensure_ascii=False) for key, value in notes.items()})
+        job.write(target, card, force)
     return Quantized(spec, card, result)
 
 

@@ -25,12 +25,12 @@ def quantize_onnx(
     inputs: Sequence[Input],
     keep: Sequence[str] = (),
     on_input: Callable[[int], None] | None = None,
-) -> None:
+) -> Any:
     """Convolutions and products with weights in int8, one scale per output channel; activations uint8, min to max.
 
     source: of `dptkit.runtime.conversion.to_onnx`. inputs: normalised float32 [1, 3, h, w]. keep: modules that stay
     float32, by the network's names. Products of two activations (attention) stay float32 too.
-    Raises ConfigError if onnx or onnxruntime is missing.
+    Returns what `target` holds, an onnx.ModelProto. Raises ConfigError if onnx or onnxruntime is missing.
     """
     try:
         import onnx
@@ -58,6 +58,7 @@ def quantize_onnx(
             nodes_to_exclude=names,
             calibrate_method=quantization.CalibrationMethod.MinMax,
         )
+        return onnx.load(str(target))
 
 
 def _is_kept(node: Any, keep: Sequence[str]) -> bool:
