@@ -12,7 +12,7 @@ from dptkit.errors import ConfigError
 from dptkit.outputs import Quantity
 
 Readout = Literal["ignore", "add", "project"]
-ResizePolicy = Literal["minimal", "lower_bound", "upper_bound"]
+ResizePolicy = Literal["minimal", "lower_bound", "upper_bound", "exact"]
 Interpolation = Literal["cubic", "area"]
 _FORBID: dict[str, Any] = {"extra": "forbid"}
 
@@ -149,7 +149,8 @@ class PreprocessConfig:
     """Image to tensor. `size`: target (height, width); sides become multiples of `multiple_of`.
 
     policy: "minimal" scales by the factor nearest to 1 that fits one side, "lower_bound" makes both sides at
-    least the target, "upper_bound" at most. `long_side_limit` bounds the longer side of very elongated pictures.
+    least the target, "upper_bound" at most; "exact" is the target itself, whatever the picture's ratio.
+    `long_side_limit` bounds the longer side of very elongated pictures.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID

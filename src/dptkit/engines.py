@@ -21,9 +21,11 @@ from dptkit.runtime import onnx_backend, openvino_backend
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice, first_line
 from dptkit.runtime.choice import Choice, check_token_merge, choose
 from dptkit.runtime.compiled_cache import DEFAULT_LIMIT_MB, CompiledCache
+from dptkit.runtime.exported import is_exported, open_exported
 from dptkit.version import __version__
 from dptkit.weights.cache import Progress, cache_directory
 from dptkit.weights.locate import locate_model
+from dptkit.weights.published import model_file
 
 if TYPE_CHECKING:
     from dptkit.model.dpt import DPT
@@ -34,11 +36,11 @@ _BLOB, _ONNX, _STRIDE = "model.blob", "model.onnx", "stride.json"
 
 
 class ReadyModel(NamedTuple):
-    """A model that can predict, what it is, and the hash of its weight file."""
+    """A model that can predict, what it is, and the hash of its weight file, where that is known."""
 
     spec: ModelSpec
     backend: Backend
-    sha256: str
+    sha256: str | None
 
 
 def open_model(
@@ -53,6 +55,16 @@ def open_model(
 ) -> ReadyModel:
     """Bring a model onto an engine. Arguments and errors are those of `dptkit.load`."""
     token_merge = check_token_merge(token_merge)
+    path = model_file(model)
+    if path is not None and is_exported(path):
+        if weights is not None:
+            raise WeightsError(f"{path}: is a whole model already; give either a model file or a preset with weights")
+        if token_merge:
+            raise ConfigError(
+                f"{path}: its graph is fixed; merge tokens in the model that it came from, and export that"
+            )
+        exported = open_exported(path, engine, device, precision)
+        return ReadyModel(exported.spec, exported.backend, exported.card.graph.weights_sha256)
     choice = choose(engine, device, precision)
     if choice.engine != "torch":
         try:

@@ -24,6 +24,8 @@ def network_size(height: int, width: int, config: PreprocessConfig) -> tuple[int
     two departures: a side never rounds to zero, and `long_side_limit` bounds very elongated pictures.
     """
     target_height, target_width = config.size
+    if config.policy == "exact":
+        return target_height, target_width
     scale_height, scale_width = target_height / height, target_width / width
     if config.policy == "lower_bound":
         scale = max(scale_height, scale_width)
@@ -80,6 +82,8 @@ def with_size(config: PreprocessConfig, size: int) -> PreprocessConfig:
     Raises ConfigError if `size` is not a positive multiple of what the network needs.
     """
     multiple = config.multiple_of
+    if config.policy == "exact":
+        raise ConfigError(f"size {size}: this model takes {config.size[0]}x{config.size[1]} (height x width) only")
     if size < multiple or size % multiple:
         raise ConfigError(f"size {size} is not a positive multiple of {multiple}")
     height, width = config.size

@@ -115,7 +115,7 @@ class EvaluationRun:
             # A name mistyped is said now, not after the models before it.
             if re.fullmatch(r"[\w.-]+", model) and model not in ("ramp", "constant") and not Path(model).is_dir():
                 _ = model_file(model) or find_preset(model)
-        dataset, protocol, facts = self._open()
+        dataset, protocol, facts = self.open_data()
         total = min(self.limit or len(dataset), len(dataset))
         results: list[EvaluationResult] = []
         for model in self.models:
@@ -134,7 +134,7 @@ class EvaluationRun:
             typer.echo("dpt: pictures were skipped, so the result is not the protocol's (--allow-skipped)", err=True)
         return 1 if empty or (skipped and not self.allow_skipped) else 0
 
-    def _open(self) -> tuple[Dataset | OrdinalDataset, Protocol, dict[str, Any]]:
+    def open_data(self) -> tuple[Dataset | OrdinalDataset, Protocol, dict[str, Any]]:
         """The data set, the protocol with the split that is read, and what the result says of the data set."""
         name = self.dataset or self._detect()
         protocol = self.protocol

@@ -25,6 +25,7 @@ from dptkit.cli.eval import evaluate
 from dptkit.cli.models import models
 from dptkit.cli.prune import prune
 from dptkit.cli.pull import pull
+from dptkit.cli.quantize import quantize
 from dptkit.cli.segment import segment
 from dptkit.cli.train import train
 from dptkit.errors import ConfigError, DptkitError, UnknownModelError
@@ -66,7 +67,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verb in (depth, segment, models, pull, convert, prune, train, ablate, compare):
+for _verb in (depth, segment, models, pull, convert, quantize, prune, train, ablate, compare):
     app.command()(_with_exit_code(_verb))
 app.command("eval")(_with_exit_code(evaluate))
 _data = typer.Typer(name="data", help="Pictures with ground truth: check, shard, render.", no_args_is_help=True)

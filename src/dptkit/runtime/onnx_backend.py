@@ -16,30 +16,38 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class ONNXBackend:
-    """Runs an ONNX file of [B, 3, H, W] -> [B, K, H, W] in float32. Threads may call it together."""
+    """Runs an ONNX file of [B, 3, H, W] -> [B, K, H, W]. Threads may call it together."""
 
     engine = "onnx"
-    precision: Precision = "float32"
 
-    def __init__(self, path: Path, device: str, stride: int) -> None:
-        """Raises ConfigError if the device is not there, RuntimeError if the file is no model."""
+    def __init__(self, path: Path, device: str, stride: int, precision: Precision = "float32") -> None:
+        """`precision`: what the file computes in.
+
+        Raises ConfigError if the device is not there, RuntimeError if the file is no model.
+        """
         import onnxruntime
 
         provider = find_provider(device)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; they are raised too
         self.device = device
+        self.precision = precision
         self._stride = stride
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # they have no common type
             raise RuntimeError(first_line(error)) from error
+        self._input: str = self._session.get_inputs()[0].name
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
         require_stride(images, self._stride)
+        return self.compute(images)
+
+    def compute(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """As `predict`, for whatever type and layout of input the graph takes."""
         try:
-            raw = self._session.run(None, {"image": np.ascontiguousarray(images)})[0]
+            raw = self._session.run(None, {self._input: np.ascontiguousarray(inputs)})[0]
         except Exception as error:  # ONNX Runtime's own have no common type
             if is_about_memory(error):
                 raise MemoryError("ONNX Runtime: not enough memory") from error

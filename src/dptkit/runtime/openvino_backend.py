@@ -37,13 +37,17 @@ class OpenVINOBackend:
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
         require_stride(images, self._stride)
+        return self.compute(images)
+
+    def compute(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """As `predict`, for whatever type and layout of input the graph takes."""
         try:
             try:
                 request = self._idle.pop()
             except IndexError:
                 request = self._compiled.create_infer_request()
             # The request's own output is overwritten by its next call, so the caller gets a copy.
-            raw = request.infer([np.ascontiguousarray(images)], share_inputs=True, share_outputs=True)[0].copy()
+            raw = request.infer([np.ascontiguousarray(inputs)], share_inputs=True, share_outputs=True)[0].copy()
         except RuntimeError as error:
             if is_about_memory(error):
                 raise MemoryError("OpenVINO: not enough memory") from error

@@ -10,7 +10,7 @@ from dptkit.presets import PRESETS, Preset
 from dptkit.weights.cache import Progress, is_cached
 from dptkit.weights.download import fetch, is_offline
 
-_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+_FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".onnx", ".xml", ".pt2")
 
 
 def model_file(model: str | Path) -> Path | None:
