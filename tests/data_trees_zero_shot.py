@@ -47,7 +47,9 @@ def sintel(root: Path) -> Tree:
         dpt(root / f"training/depth/{frame}.dpt", FLOATS + number)
         camera = root / f"training/camdata_left/{frame}.cam"
         camera.parent.mkdir(parents=True, exist_ok=True)
-        matrix = np.array([9, 0, 3, 0, 10, 2, 0, 0, 1, *range(12)], "<f8")
+        # world to camera: the camera stands at x = number
+        place = (1, 0, 0, -number, 0, 1, 0, 0, 0, 0, 1, 0)
+        matrix = np.array([9, 0, 3, 0, 10, 2, 0, 0, 1, *place], "<f8")
         camera.write_bytes(np.float32(202021.25).tobytes() + matrix.tobytes())
     frame = "ambush_6/frame_0001"
     return _tree("sintel", "train", f"training/final/{frame}.png", f"training/depth/{frame}.dpt", FLOATS + 1,

@@ -42,6 +42,7 @@ class Pair(NamedTuple):
     """One picture and its ground truth. Paths are relative to the data set's folder; `source` "" is the set's name.
 
     upright: turn the picture by its EXIF orientation; False where the ground truth is of the picture as stored.
+    camera_pose: as of a `Sample`.
     """
 
     image: str
@@ -52,6 +53,7 @@ class Pair(NamedTuple):
     intrinsics: Intrinsics | None = None
     source: str = ""
     upright: bool = True
+    camera_pose: npt.NDArray[np.float64] | None = None
 
 
 class MissingFilesError(DataError):
@@ -98,6 +100,7 @@ class PairedFiles:
                 name=pair.name,
                 group=pair.group,
                 intrinsics=pair.intrinsics,
+                camera_pose=pair.camera_pose,
             )
         except ValueError as error:
             raise DataError(f"{printable(self.root / pair.targets[0])}: {error}") from error

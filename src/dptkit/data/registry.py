@@ -28,6 +28,7 @@ from dptkit.data.nyu import LABELLED, open_nyu, open_nyu_bts
 from dptkit.data.own_folder import SPLITS, open_folder
 from dptkit.data.pascal_context import open_pascal_context
 from dptkit.data.rendered import open_rendered
+from dptkit.data.rendered_clips import open_rendered_clips
 from dptkit.data.sample import Dataset, OrdinalDataset
 from dptkit.data.shards import INDEX, open_shards, read_index
 from dptkit.data.sintel import open_sintel
@@ -70,6 +71,10 @@ _ENTRIES = (
     DatasetEntry("labels", "your pictures with class ids", "yours", "", open_labels, marks=("classes.txt",)),
     DatasetEntry("pictures", "your pictures, without ground truth", "yours", "", open_pictures),
     DatasetEntry("rendered", "scenes written by dpt data render", "yours", "", open_rendered),
+    DatasetEntry(
+        "rendered-clips", "clips written by dpt data render --frames, with cameras", "yours", "", open_rendered_clips,
+        marks=("clips/clip-*",),
+    ),
     DatasetEntry("shards", "WebDataset shards of any data set", "the data set's", "", open_shards, marks=(INDEX,)),
     DatasetEntry(
         "nyuv2", "indoor, Kinect, metres: the labelled set", "none stated; research",

@@ -32,6 +32,8 @@ class Sample:
     source, name: the data set's name, and the picture's, unique within it.
     group: the sequence or scene it comes from; groups are never divided between training and test.
     intrinsics: (fx, fy, cx, cy) in pixels where known.
+    camera_pose: float64 [4, 4], camera (x right, y down, z ahead) to world, where known; of the picture as it was
+        taken: steps that mirror or turn a picture leave it.
 
     Raises ValueError where shapes, types or unit do not fit together, or a valid target is not finite or negative.
     """
@@ -45,6 +47,7 @@ class Sample:
     name: str
     group: str = ""
     intrinsics: tuple[float, float, float, float] | None = None
+    camera_pose: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         size = self.image.shape[:2]

@@ -7,7 +7,7 @@ Layout       ROOT/training/{final,clean}/SCENE/frame_NNNN.png, ROOT/training/dep
              ROOT/training/camdata_left/SCENE/frame_NNNN.cam; in the complete archive also
              ROOT/training/invalid/SCENE/frame_NNNN.png, not 0 where pixels are invalid.
              .dpt: float 202021.25, int width, int height, floats row by row, all of 4 bytes, little-endian.
-             .cam: float 202021.25, then 9 doubles, the camera matrix row by row, and 12 of its place
+             .cam: float 202021.25, then 9 doubles, the camera matrix row by row, and 12, world to camera [3, 4]
 Relied on    the sdk's sintel_io.py in the depth archive; frames per scene as its users count them
 Far away     backgrounds have depths of thousands of metres, up to the renderer's limit. They are kept: a protocol
              says up to where it scores. In 19 frames everything is farther than the usual 72 m
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from dptkit.data.pairs import Intrinsics, Pair, PairedFiles, Target, check_split, depth_target, require_folder
 from dptkit.data.reading import read_codes
@@ -50,7 +51,7 @@ def open_sintel(
     """The training set (split train; the test set's depth is not public): all 23 scenes, or `scenes`.
 
     rendering: final has motion blur, focus and fog, clean has not. invalid_masks: leave out the pixels that
-    training/invalid marks. A sample's group is its scene; intrinsics are given where training/camdata_left is there.
+    training/invalid marks. A sample's group is its scene; intrinsics and the camera's pose are given where training/camdata_left is there.
     Raises DataError, MissingFilesError.
     """
     check_split("sintel", split, ("train",))
@@ -74,9 +75,11 @@ def open_sintel(
     cameras = root / "training/camdata_left"
     if not cameras.is_dir():
         return dataset
-    return replace(
-        dataset, pairs=tuple(pair._replace(intrinsics=read_camera(cameras / f"{pair.name}.cam")) for pair in pairs)
-    )
+    placed = []
+    for pair in pairs:
+        intrinsics, pose = read_camera(cameras / f"{pair.name}.cam")
+        placed.append(pair._replace(intrinsics=intrinsics, camera_pose=pose))
+    return replace(dataset, pairs=tuple(placed))
 
 
 def decode_sintel(paths: Sequence[Path]) -> Target:
@@ -90,13 +93,18 @@ def decode_sintel(paths: Sequence[Path]) -> Target:
     return target._replace(values=np.where(invalid, np.float32(0), target.values), valid=target.valid & ~invalid)
 
 
-def read_camera(path: Path) -> Intrinsics:
-    """(fx, fy, cx, cy) of a .cam file. Raises DataError."""
+def read_camera(path: Path) -> tuple[Intrinsics, npt.NDArray[np.float64]]:
+    """(fx, fy, cx, cy) and the pose, camera to world [4, 4], of a .cam file. Raises DataError."""
     data = _read_tagged(path)
-    if len(data) < 4 + 8 * 9:
+    if len(data) < 4 + 8 * 21:
         raise DataError(f"{printable(path)}: {len(data)} bytes are not a camera")
     matrix = np.frombuffer(data, "<f8", 9, 4)
-    return float(matrix[0]), float(matrix[4]), float(matrix[2]), float(matrix[5])
+    to_camera = np.vstack([np.frombuffer(data, "<f8", 12, 4 + 8 * 9).reshape(3, 4), (0, 0, 0, 1)])
+    try:
+        pose = np.linalg.inv(to_camera)
+    except np.linalg.LinAlgError:
+        raise DataError(f"{printable(path)}: its place of the camera is none") from None
+    return (float(matrix[0]), float(matrix[4]), float(matrix[2]), float(matrix[5])), pose
 
 
 def _read_depth(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -5,7 +5,8 @@ Where from   https://cvg.cit.tum.de/data/datasets/rgbd-dataset/download: one arc
 Licence      CC BY 4.0
 Layout       ROOT/rgbd_dataset_freiburgN_NAME/{rgb.txt, depth.txt}, lines "STAMP rgb/STAMP.png" and
              "STAMP depth/STAMP.png" with seconds, comments after #; depth is 16-bit, metres * 5000, 0 = none, and
-             registered to the colour picture
+             registered to the colour picture; groundtruth.txt, lines "STAMP tx ty tz qx qy qz qw": the colour
+             camera's place in the world, from motion capture
 Relied on    https://cvg.cit.tum.de/data/datasets/rgbd-dataset/file_formats (scale, cameras) and its associate.py:
              colour and depth are taken at different times and paired by time stamp, the nearest first, each once
 Uncertain    which frames MiDaS and DPT report on. "dynamic" is the category "dynamic objects" of the data set's page,
@@ -18,6 +19,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from dptkit.data.pairs import (
     Intrinsics,
@@ -61,7 +65,7 @@ def open_tum(
     Split dynamic: the nine sequences with people, which must all be there; all: every sequence in `root`, or `root`
     itself if it is one. sequences: these folders in place of them. max_seconds: colour and depth are less than this
     apart; pictures without depth are left out. A sample's group is its sequence; intrinsics are given where the
-    folder's name tells the camera. Raises DataError, MissingFilesError.
+    folder's name tells the camera, and its pose where groundtruth.txt has one less than max_seconds apart. Raises DataError, MissingFilesError.
     """
     check_split("tum", split, ("dynamic", "all"))
     require_folder("tum", root)
@@ -116,10 +120,14 @@ def _pairs(root: Path, sequence: str, max_seconds: float) -> Iterator[Pair]:
     if not matches:
         raise DataError(f"tum: {printable(root / sequence)}: no picture has depth less than {max_seconds} s apart")
     camera = next((values for name, values in INTRINSICS.items() if name in folder), None)
+    poses = _poses(root / sequence / "groundtruth.txt")
+    placed = dict(associate([one for one, _ in matches], list(poses), max_seconds))
     for one, other in matches:
         image = colour[one]
         name = f"{folder}/{Path(image).stem}"
-        yield Pair(f"{below}{image}", (f"{below}{depth[other]}",), name, folder, decode_tum, camera)
+        pose = poses[placed[one]] if one in placed else None
+        files = (f"{below}{depth[other]}",)
+        yield Pair(f"{below}{image}", files, name, folder, decode_tum, camera, camera_pose=pose)
 
 
 def _stamps(path: Path) -> dict[float, str]:
@@ -134,3 +142,36 @@ def _stamps(path: Path) -> dict[float, str]:
         except (ValueError, IndexError):
             raise DataError(f"{printable(path)}: a line must be a time stamp and a file, not {line!r}") from None
     return files
+
+
+def _poses(path: Path) -> dict[float, npt.NDArray[np.float64]]:
+    """Time in seconds -> camera to world [4, 4]; empty without the file. Raises DataError."""
+    poses: dict[float, npt.NDArray[np.float64]] = {}
+    for line in read_lines(path) if path.is_file() else ():
+        if line.startswith("#"):
+            continue
+        try:
+            stamp, *values = map(float, line.split())
+            poses[stamp] = pose_matrix(values[:3], values[3:])
+        except ValueError:
+            raise DataError(
+                f"{printable(path)}: a line must be a time stamp, a place and a quaternion, not {line!r}"
+            ) from None
+    return poses
+
+
+def pose_matrix(place: Sequence[float], quaternion: Sequence[float]) -> npt.NDArray[np.float64]:
+    """[4, 4] of (tx, ty, tz) and (qx, qy, qz, qw) of any length but 0. Raises ValueError."""
+    numbers = np.asarray(quaternion, np.float64)
+    length = float(np.linalg.norm(numbers))
+    if len(place) != 3 or len(numbers) != 4 or not 0 < length < np.inf:
+        raise ValueError("not a pose")
+    x, y, z, w = numbers / length
+    pose = np.eye(4)
+    pose[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    pose[:3, 3] = place
+    return pose

@@ -10,7 +10,7 @@ from typing import Any
 
 from dptkit.errors import ConfigError
 from dptkit.evaluation.depth_metrics import DEPTH_METRICS
-from dptkit.evaluation.depth_scoring import MAP_METRICS
+from dptkit.evaluation.depth_scoring import MAP_METRICS, VIDEO_METRICS
 from dptkit.evaluation.protocol import (
     DepthProtocol,
     OrdinalProtocol,
@@ -75,7 +75,7 @@ def _number(text: str) -> float | str:
 
 def _check_metrics(protocol: Protocol) -> None:
     if isinstance(protocol, DepthProtocol):
-        known: tuple[str, ...] = (*DEPTH_METRICS, *MAP_METRICS)
+        known: tuple[str, ...] = (*DEPTH_METRICS, *MAP_METRICS, *VIDEO_METRICS)
     else:
         known = tuple(ORDINAL_METRICS) if isinstance(protocol, OrdinalProtocol) else SEGMENTATION_METRICS
     for name in protocol.metrics:
@@ -83,6 +83,15 @@ def _check_metrics(protocol: Protocol) -> None:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"--set metrics: no metric {name!r} of {protocol.task}; {hint}")
+    if isinstance(protocol, DepthProtocol):
+        check_video_metrics(protocol)
+
+
+def check_video_metrics(protocol: DepthProtocol) -> None:
+    """Raises ConfigError where a metric of videos is asked for and pictures are fitted one by one."""
+    for name in VIDEO_METRICS:
+        if name in protocol.metrics and protocol.alignment_scope != "video":
+            raise ConfigError(f"{name} compares frames of one video: set alignment_scope=video too")
 
 
 def _shown(value: Any) -> str:

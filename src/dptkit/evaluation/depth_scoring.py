@@ -25,6 +25,7 @@ from dptkit.outputs import DepthMap
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Window = tuple[int, int, int, int]
 
 _STEPS_PER_METRE = {"uint16_per_mm": 1000, "uint16_per_256th_m": 256}
 _LARGEST_CODE = 65535
@@ -39,6 +40,9 @@ MAP_METRICS: dict[str, Callable[[Array, Array, Mask], float]] = {
 }
 """Metrics that need the map and not only its pixels: (predicted depth, true depth, valid) [H, W] -> value or NaN."""
 
+VIDEO_METRICS = ("temporal_alignment_error",)
+"""Metrics of a picture and the one before it in its video; `dptkit.evaluation.video_groups` computes them."""
+
 
 @dataclass(frozen=True, eq=False)
 class DepthComparison:
@@ -51,7 +55,7 @@ class DepthComparison:
     truth: Array
     valid: Mask
     fit: Fit
-    window: tuple[int, int, int, int]
+    window: Window
 
 
 def score_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit | None = None) -> ImageResult:
@@ -66,6 +70,9 @@ def score_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, f
     scores: dict[str, float | None] = {}
     counts: dict[str, list[float]] = {}
     for name in protocol.metrics:
+        if name in VIDEO_METRICS:
+            scores[name] = None
+            continue
         if name in MAP_METRICS:
             value = MAP_METRICS[name](domain.spread(pixels.p), domain.spread(pixels.t), domain.valid)
         elif DEPTH_METRICS[name].needs_metres and sample.unit == "relative":
@@ -98,6 +105,14 @@ def compare_depth(
     return DepthComparison(domain.spread(predicted), domain.spread(truth), domain.valid, fit, domain.window)
 
 
+def aligned_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Window]:
+    """Predicted depth of every pixel [h, w], above 0, after fit, rounding and clamp; and its window of the truth."""
+    domain = _in_domain(prediction, sample, protocol)
+    whole = _predicted(prediction, sample, protocol, domain.valid).astype(np.float64)
+    depth, _ = _in_depth(domain._replace(predicted=whole.ravel()), protocol, fit)
+    return depth.reshape(whole.shape), domain.window
+
+
 def fit_depth_group(pairs: Iterable[tuple[DepthMap, Sample]], protocol: DepthProtocol) -> Fit:
     """One fit for all pictures of a video."""
 
@@ -115,7 +130,7 @@ class _Domain(NamedTuple):
     predicted: Array
     truth: Array
     valid: Mask
-    window: tuple[int, int, int, int]
+    window: Window
 
     def spread(self, values: Array) -> Array:
         """[P] -> [h, w], 1 where not valid."""

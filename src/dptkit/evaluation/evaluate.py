@@ -14,6 +14,7 @@ from typing import Any
 
 from dptkit.data.sample import Dataset, OrdinalDataset
 from dptkit.errors import ConfigError, DataError
+from dptkit.evaluation.changes import check_video_metrics
 from dptkit.evaluation.journal import Entry, Journal, open_journal
 from dptkit.evaluation.machine import machine, versions
 from dptkit.evaluation.one_picture import STAGES, Setting, scored
@@ -54,6 +55,8 @@ def evaluate(
     where subject, protocol and data set do not fit, OutputWriteError.
     """
     protocol = with_dataset_classes(protocol, dataset)
+    if isinstance(protocol, DepthProtocol):
+        check_video_metrics(protocol)
     indices = range(len(dataset) if limit is None else min(limit, len(dataset)))
     if not indices:
         raise DataError(f"{dataset.name}: no pictures to score")

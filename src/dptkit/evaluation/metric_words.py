@@ -40,6 +40,7 @@ _OTHERS = {
     "boundary_iou": MetricWords("boundary IoU", higher_is_better=True, percent=True),
     "whdr": MetricWords("WHDR", higher_is_better=False, percent=True),
     "pairwise_accuracy": MetricWords("pair accuracy", higher_is_better=True, percent=True),
+    "temporal_alignment_error": MetricWords("TAE", higher_is_better=False, percent=True),
     "boundary_f1": MetricWords("boundary F1", higher_is_better=True),
     "boundary_f1_tolerant": MetricWords("boundary F1 ±", higher_is_better=True),
 }

@@ -16,7 +16,7 @@ from dptkit.errors import DataError
 from dptkit.evaluation.metric_words import metric_words
 from dptkit.evaluation.protocol import Protocol
 from dptkit.evaluation.result import EvaluationResult, ImageResult
-from dptkit.evaluation.summary import estimator
+from dptkit.evaluation.summary import estimator, strata_of
 from dptkit.image_io.names import printable
 
 Array = npt.NDArray[np.float64]
@@ -83,8 +83,8 @@ def paired_differences(
 ) -> dict[str, PairedDifference]:
     """Every metric that both have, by name. left, right: the same pictures in the same order.
 
-    protocols: those of left and right; each side is summed up by its own. Where one of them gives sources equal weight,
-    samples are drawn within sources. The same seed gives the same numbers.
+    protocols: those of left and right; each side is summed up by its own. Where one of them gives sources or videos equal
+    weight, samples are drawn within these. The same seed gives the same numbers.
     """
     (left_names, of_left), (right_names, of_right) = estimator(left, protocols[0]), estimator(right, protocols[1])
     names = [name for name in left_names if name in right_names]
@@ -105,17 +105,14 @@ def _draws(
 ) -> Iterator[Array]:
     """How often each picture is drawn, [s, N] a part, `samples` rows in all."""
     rng = np.random.default_rng(seed)
-    strata: dict[str, list[int]] = {}
-    by_source = any(protocol.aggregation == "source_mean" for protocol in protocols)
-    for k, image in enumerate(images):
-        strata.setdefault(image.source if by_source else "", []).append(k)
+    strata = max((strata_of(images, protocol) for protocol in protocols), key=len)
     at_once = max(1, _WEIGHTS_AT_ONCE // len(images))
     for begin in range(0, samples, at_once):
         count = min(at_once, samples - begin)
         weights = np.zeros(count * len(images))
         rows = len(images) * np.arange(count)[:, None]
-        for members in strata.values():
-            places = np.asarray(members)[rng.integers(len(members), size=(count, len(members)))]
+        for members in strata:
+            places = members[rng.integers(len(members), size=(count, len(members)))]
             weights += np.bincount((rows + places).ravel(), minlength=weights.size)
         yield weights.reshape(count, len(images))
 

@@ -40,8 +40,9 @@ Rounding = Literal["none", "uint16_per_mm", "uint16_per_256th_m"]
 MapInterpolation = Literal["nearest", "bilinear", "bilinear_aligned_corners", "bicubic"]
 """From the network's resolution to the truth's."""
 
-Aggregation = Literal["image_mean", "source_mean", "pooled"]
+Aggregation = Literal["image_mean", "source_mean", "video_mean", "pooled"]
 """image_mean: per picture, then the mean. source_mean: per picture, mean per source, mean over sources.
+video_mean: the same with videos (source and group) in place of sources.
 pooled: over all pixels of all pictures at once."""
 
 TestTimeAugmentation = Literal["none", "flip", "ms-flip"]
@@ -70,7 +71,8 @@ class DepthProtocol:
         that fit there, so that what lies at or behind infinity gets the upper bound.
     relative_floor: where `prediction_range_m` has no bound on the side where the aligned value may lose its sense:
         inverse depth is kept above this share of the smallest true one, depth above this share of the smallest true.
-    metrics: names in `dptkit.evaluation.depth_metrics.DEPTH_METRICS`; the first is the one that models are ranked by.
+    metrics: names in `dptkit.evaluation.depth_metrics.DEPTH_METRICS`, and `MAP_METRICS` and `VIDEO_METRICS` of
+        `dptkit.evaluation.depth_scoring`; the first is the one that models are ranked by.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID

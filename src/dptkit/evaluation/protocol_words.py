@@ -77,6 +77,7 @@ VALUES: dict[str, dict[str, str]] = {
     "aggregation": {
         "image_mean": "Each picture counts alike, however many pixels were measured in it.",
         "source_mean": "Each source counts alike, however many pictures it has.",
+        "video_mean": "Each video counts alike, however long it is.",
         "pooled": "Each pixel counts alike, so pictures with more measured pixels count more.",
     },
     "tta": {

@@ -81,6 +81,12 @@ _VIDEO = DepthProtocol(
     ("sintel",), "train", "inverse_least_squares", _RELATIVE, alignment_scope="video", truth_range_m=(1e-3, 70.0),
     prediction_range_m=(1e-3, 70.0),
 )  # fmt: skip
+_TAE = ("temporal_alignment_error", *_RELATIVE)
+_VIDEO_TAE = "Video Depth Anything (arXiv 2501.12375) benchmark/eval/eval_tae.py"
+_TEMPORAL = replace(
+    _VIDEO, name="temporal", source=_VIDEO_TAE + ", on other videos: all frames, one fit each, videos count alike",
+    metrics=_TAE, aggregation="video_mean",
+)  # fmt: skip
 _FOLDER = DepthProtocol(
     "folder",
     "ours: scale and shift per picture as in the DPT paper, without a cap; sources count alike",
@@ -161,6 +167,15 @@ _ENTRIES: tuple[Protocol, ...] = (
         interpolation="bilinear_aligned_corners",
     ),
     _VIDEO,
+    replace(_TEMPORAL, name="temporal-sintel"),
+    replace(
+        _TEMPORAL, name="temporal-tum", datasets=("tum",), split="all", truth_range_m=(1e-3, 10.0),
+        prediction_range_m=(1e-3, 10.0),
+    ),
+    replace(
+        _TEMPORAL, name="temporal-rendered", datasets=("rendered-clips",), split="", truth_range_m=(1e-3, 80.0),
+        prediction_range_m=(1e-3, 80.0),
+    ),
     OrdinalProtocol("da-2k", "Depth Anything V2 (arXiv 2406.09414), section 6", ("da-2k",), "test",
                     ("pairwise_accuracy",)),
     _ADE20K,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from dptkit.evaluation.result import ImageResult, Interval
 
 Array = npt.NDArray[np.float64]
 Summary = dict[str, Interval]
+_Key = TypeVar("_Key")
 BySource = dict[str, dict[str, float | None]]
 
 _SEGMENTATION_DEFAULT = ("mean_iou", "pixel_accuracy")
@@ -46,7 +48,7 @@ def summarise(
     """Every metric over all pictures with its 95% interval, and its value in each source.
 
     By the protocol's aggregation. image_mean: over pictures. source_mean: over sources of means over pictures; the
-    bootstrap draws within each source. pooled: of all pixels at once, from the pictures' counts; a metric that has none
+    bootstrap draws within each source. video_mean: the same of videos. pooled: of all pixels at once, from the pictures' counts; a metric that has none
     (those of boundaries of depth) is averaged over pictures. Skipped pictures are in no number, and a picture without
     a value for one metric is not in that metric; `Interval.pictures` says how many are. No interval where
     nothing varies: below two pictures, or two in any source.
@@ -55,8 +57,7 @@ def summarise(
     counted = [image for image in images if image.state != "skipped"]
     columns = _all_columns(counted, protocol)
     members = _members_of_sources(counted)
-    stratified = protocol.aggregation == "source_mean"
-    strata = list(members.values()) if stratified else [np.arange(len(counted))]
+    strata = strata_of(counted, protocol)
     names = [name for part in columns for name in part.names]
     value = _over_strata(columns, strata, [np.ones((1, len(part))) for part in strata])[0]
     drawn = np.concatenate(
@@ -79,11 +80,24 @@ def _order(names: Sequence[str], protocol: Protocol) -> list[int]:
     return sorted(range(len(names)), key=lambda k: rank.get(names[k], len(rank) + k))
 
 
+def strata_of(images: Sequence[ImageResult], protocol: Protocol) -> list[npt.NDArray[np.intp]]:
+    """Indices of the pictures that are averaged together first: of each source, of each video, or all."""
+    if protocol.aggregation == "source_mean":
+        return list(_members_of_sources(images).values())
+    if protocol.aggregation == "video_mean":
+        return list(_members(images, lambda image: (image.source, image.group)).values())
+    return [np.arange(len(images))]
+
+
 def _members_of_sources(images: Sequence[ImageResult]) -> dict[str, npt.NDArray[np.intp]]:
-    members: dict[str, list[int]] = {}
+    return _members(images, lambda image: image.source)
+
+
+def _members(images: Sequence[ImageResult], key: Callable[[ImageResult], _Key]) -> dict[_Key, npt.NDArray[np.intp]]:
+    members: dict[_Key, list[int]] = {}
     for k, image in enumerate(images):
-        members.setdefault(image.source, []).append(k)
-    return {source: np.array(part) for source, part in members.items()}
+        members.setdefault(key(image), []).append(k)
+    return {name: np.array(part) for name, part in members.items()}
 
 
 def _all_columns(images: Sequence[ImageResult], protocol: Protocol) -> list[_Columns]:
@@ -208,7 +222,6 @@ def estimator(images: Sequence[ImageResult], protocol: Protocol) -> tuple[tuple[
     By the protocol's aggregation. images: none of them skipped. Weights of 1 give the values themselves.
     """
     columns = _all_columns(images, protocol)
-    stratified = protocol.aggregation == "source_mean"
-    strata = list(_members_of_sources(images).values()) if stratified else [np.arange(len(images))]
+    strata = strata_of(images, protocol)
     names = tuple(name for part in columns for name in part.names)
     return names, lambda weights: _over_strata(columns, strata, [weights[:, part] for part in strata])

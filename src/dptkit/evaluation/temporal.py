@@ -13,6 +13,8 @@ it counts as 0, so that a camera that jumps looks steady).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from math import nan
 
 import numpy as np
@@ -42,12 +44,38 @@ def temporal_alignment_error(
         raise ValueError(
             f"as many depths, poses and masks are needed, not {len(depths)}, {len(poses)} and {len(masks)}"
         )
-    errors = []
-    for k in range(len(depths) - 1):
-        forth = np.asarray(np.linalg.inv(poses[k + 1]) @ poses[k], np.float64)
-        back = np.asarray(np.linalg.inv(forth), np.float64)
-        errors.append(reprojection_error(depths[k], depths[k + 1], intrinsics, forth, valid=masks[k + 1]))
-        errors.append(reprojection_error(depths[k + 1], depths[k], intrinsics, back, valid=masks[k]))
+    frames = [Frame(*each) for each in zip(depths, poses, masks, strict=True)]
+    errors = [error for pair in pairwise(frames) for error in _both_ways(*pair, intrinsics)]
+    return _mean_of_present(errors)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """depth [H, W], pose [4, 4], and the pixels that are compared; as of `temporal_alignment_error`."""
+
+    depth: Array
+    pose: Array
+    valid: Mask | None = None
+
+
+def frame_pair_error(before: Frame, after: Frame, intrinsics: Intrinsics) -> float:
+    """What two successive frames add to the sum: the mean of both directions; NaN where nothing lands on anything.
+
+    The mean over a video's pairs is `temporal_alignment_error`, if both directions of each have a value.
+    """
+    return _mean_of_present(_both_ways(before, after, intrinsics))
+
+
+def _both_ways(before: Frame, after: Frame, intrinsics: Intrinsics) -> tuple[float, float]:
+    forth = np.asarray(np.linalg.inv(after.pose) @ before.pose, np.float64)
+    back = np.asarray(np.linalg.inv(forth), np.float64)
+    return (
+        reprojection_error(before.depth, after.depth, intrinsics, forth, valid=after.valid),
+        reprojection_error(after.depth, before.depth, intrinsics, back, valid=before.valid),
+    )
+
+
+def _mean_of_present(errors: Sequence[float]) -> float:
     seen = [error for error in errors if not np.isnan(error)]
     return float(np.mean(seen)) if seen else nan
 

@@ -1,25 +1,31 @@
 """One fit for all pictures of a video: a first pass predicts and fits, a second scores by that fit.
 
-A group's predictions wait on disk between the two, so that memory does not grow with the video.
+A group's predictions wait on disk between the two, so that memory does not grow with the video. Metrics of a picture
+and the one before it are computed in the second: such a score belongs to the later of the two, and a video's first
+picture, or one after a skipped picture, has none.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
-from dptkit.errors import DataError
+from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import Fit
+from dptkit.evaluation.depth_scoring import VIDEO_METRICS, aligned_depth
 from dptkit.evaluation.journal import Entry
 from dptkit.evaluation.one_picture import STAGES, Setting, scored
+from dptkit.evaluation.protocol import DepthProtocol, Protocol
 from dptkit.evaluation.reading_ahead import read_ahead
 from dptkit.evaluation.scoring import fit_group
 from dptkit.evaluation.subject import ImagePredictor, Prediction
+from dptkit.evaluation.temporal import Frame, Intrinsics, frame_pair_error
 from dptkit.outputs import DepthMap, Provenance, Quantity
 
 
@@ -27,8 +33,10 @@ def each_video(setting: Setting, indices: Sequence[int], todo: frozenset[int]) -
     """Entries of `todo`, group by group; the fit is that of all pictures of the group among `indices`.
 
     A picture that cannot be read, predicted or scored is left out of its video's fit. Where the video has no fit at
-    all, none of its pictures is scored.
+    all, none of its pictures is scored. Raises ConfigError where a metric needs cameras and the data set knows none.
     """
+    if _is_temporal(setting.protocol):
+        _check_cameras(setting.dataset, indices)
     for members in _groups(setting.dataset, indices).values():
         if todo.intersection(members):
             with TemporaryDirectory(prefix="dpt-eval-") as folder:
@@ -51,6 +59,27 @@ def _groups(dataset: Dataset | OrdinalDataset, indices: Sequence[int]) -> dict[t
     return groups
 
 
+def _is_temporal(protocol: Protocol) -> bool:
+    return any(name in VIDEO_METRICS for name in protocol.metrics)
+
+
+def _check_cameras(dataset: Dataset | OrdinalDataset, indices: Sequence[int]) -> None:
+    pairs = getattr(dataset, "pairs", None)
+    try:
+        known = [pairs[k] for k in indices] if pairs is not None else [dataset[index] for index in indices[:1]]
+    except DataError:
+        return  # said of that picture when its turn comes
+    if all(getattr(one, "camera_pose", None) is None for one in known):
+        raise ConfigError(f"{VIDEO_METRICS[0]} needs to know where the camera was, which {dataset.name} does not say")
+
+
+def _camera(sample: Sample | OrdinalSample) -> tuple[Intrinsics, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    """Raises DataError where it is not known."""
+    if not isinstance(sample, Sample) or sample.camera_pose is None or sample.intrinsics is None:
+        raise DataError(f"{sample.name}: where its camera was is not known, which {VIDEO_METRICS[0]} needs")
+    return sample.intrinsics, sample.camera_pose
+
+
 class _Video:
     """The two passes over one group."""
 
@@ -67,15 +96,52 @@ class _Video:
             fit = fit_group(self._fitted(members), self._setting.protocol)
         except DataError as error:
             problem = str(error)
-        for read in read_ahead(self._setting.dataset, [index for index in members if index in todo]):
+        temporal = _is_temporal(self._setting.protocol) and fit is not None
+        place = {index: k for k, index in enumerate(members)}
+        # The picture before one that is to be scored is looked at again.
+        needed = [
+            index
+            for k, index in enumerate(members)
+            if index in todo or (temporal and k + 1 < len(members) and members[k + 1] in todo)
+        ]
+        before: tuple[int, Frame] | None = None
+        for read in read_ahead(self._setting.dataset, needed):
+            here = None
+            if temporal and fit is not None and read.sample is not None and read.index not in self._problems:
+                here = self._frame(read.index, read.sample, fit)
+            earlier, before = before, here and (place[read.index], here[0])
+            if read.index not in todo:
+                continue
             why = self._problems.get(read.index, problem if fit is None else "")
             if why:
                 skipped = self._setting.skipped(read.index, read.sample, why)
                 entry = Entry(read.index, skipped, dict.fromkeys(STAGES, 0.0))
             else:
                 entry = scored(self._setting, read, self._reader(read.index), fit)
+            image = entry.image
+            if here is not None and image.state != "skipped":
+                error = None
+                if earlier is not None and earlier[0] == place[read.index] - 1:
+                    value = frame_pair_error(earlier[1], *here)
+                    error = value if np.isfinite(value) else None
+                image = replace(image, scores={**image.scores, VIDEO_METRICS[0]: error})
             first = self._seconds.get(read.index, {})
-            yield Entry(entry.index, entry.image, {s: entry.seconds[s] + first.get(s, 0.0) for s in STAGES})
+            yield Entry(entry.index, image, {s: entry.seconds[s] + first.get(s, 0.0) for s in STAGES})
+
+    def _frame(self, index: int, sample: Sample | OrdinalSample, fit: Fit) -> tuple[Frame, Intrinsics] | None:
+        """Aligned depth with its camera; None for what cannot be had, which scoring says."""
+        protocol = self._setting.protocol
+        try:
+            prediction = self._reader(index)(sample)
+            if not (isinstance(prediction, DepthMap) and isinstance(sample, Sample)):
+                return None
+            if not isinstance(protocol, DepthProtocol):
+                return None
+            (fx, fy, cx, cy), pose = _camera(sample)
+            depth, (top, left, _, _) = aligned_depth(prediction, sample, protocol, fit)
+        except DataError:
+            return None
+        return Frame(depth, pose), (fx, fy, cx - left, cy - top)
 
     def _fitted(self, members: Sequence[int]) -> Iterator[tuple[Prediction, Sample | OrdinalSample]]:
         """The first pass: pairs for the fit; what cannot be in it is noted in `_problems`."""
@@ -86,6 +152,8 @@ class _Video:
                 continue
             started = time.perf_counter()
             try:
+                if _is_temporal(self._setting.protocol):
+                    _camera(read.sample)
                 prediction = self._setting.predict(read.sample)
                 self._store(read.index, prediction)
                 seconds["predicting"] = time.perf_counter() - started

@@ -16,6 +16,7 @@ import numpy as np
 from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import Fit
+from dptkit.evaluation.depth_scoring import VIDEO_METRICS
 from dptkit.evaluation.pairing import pictures_in_common
 from dptkit.evaluation.protocol import DepthProtocol, Protocol, SegmentationProtocol, differing_fields
 from dptkit.evaluation.protocol_words import NEW_PREDICTION, OTHER_DATA
@@ -77,7 +78,8 @@ def worth_of_differences(
     result's own protocol does not give the recorded numbers.
     """
     here, there = pictures_in_common([left, right])
-    metrics = tuple(name for name in left.protocol.metrics if name in right.protocol.metrics)
+    common = (name for name in left.protocol.metrics if name in right.protocol.metrics)
+    metrics = tuple(name for name in common if name not in VIDEO_METRICS)  # those take more than one picture
     if not metrics:
         raise DataError(f"{left.protocol.name} and {right.protocol.name} have no metric in common")
     order, not_told = told_fields(left.protocol, right.protocol)

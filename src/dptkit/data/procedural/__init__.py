@@ -4,6 +4,7 @@ Needs `pip install 'dptkit[render]'`; nothing of that is imported before the fir
 """
 
 from dptkit.data.procedural.classes import CLASS_IDS, CLASS_NAMES
+from dptkit.data.procedural.clip_writing import write_clips
 from dptkit.data.procedural.dataset import ProceduralDataset
 from dptkit.data.procedural.photos import PhotoTextures
 from dptkit.data.procedural.rendered import RenderedScene
@@ -20,5 +21,6 @@ __all__ = [
     "RenderedScene",
     "render_clip",
     "render_scene",
+    "write_clips",
     "write_scenes",
 ]

@@ -127,13 +127,13 @@ def _write_one(
     name = scene_name(seed)
     bgr = np.ascontiguousarray(rendered.image[:, :, ::-1])
     if settings["image_format"] == "jpg":
-        _write_picture(folder / f"{name}.jpg", ".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        write_jpeg(folder / f"{name}.jpg", bgr)
     else:
-        _write_picture(folder / f"{name}-image.png", ".png", bgr, [])
-    disparity = np.clip(np.rint(rendered.inverse_depth / DISPARITY_SCALE), 0, 65535).astype(np.uint16)
-    _write_picture(folder / f"{name}.png", ".png", disparity, [])
-    _write_picture(folder / f"{name}-labels.png", ".png", rendered.labels, [])
-    _write_picture(folder / f"{name}-instances.png", ".png", rendered.instances.astype(np.uint16), [])
+        write_picture(folder / f"{name}-image.png", ".png", bgr, [])
+    disparity = encode_disparity(rendered)
+    write_picture(folder / f"{name}.png", ".png", disparity, [])
+    write_picture(folder / f"{name}-labels.png", ".png", rendered.labels, [])
+    write_picture(folder / f"{name}-instances.png", ".png", rendered.instances.astype(np.uint16), [])
     with atomic_write(folder / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(_record(seed, rendered, disparity, settings)), encoding="utf-8")
 
@@ -152,13 +152,25 @@ def _record(
     }
 
 
-def _write_picture(path: Path, suffix: str, pixels: npt.NDArray[Any], options: list[int]) -> None:
+def encode_disparity(rendered: RenderedScene) -> npt.NDArray[np.uint16]:
+    """Inverse depth in steps of `DISPARITY_SCALE`."""
+    return np.clip(np.rint(rendered.inverse_depth / DISPARITY_SCALE), 0, 65535).astype(np.uint16)
+
+
+def write_jpeg(path: Path, bgr: npt.NDArray[np.uint8]) -> None:
+    """A picture as JPEG, whole or not at all."""
+    write_picture(path, ".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+
+
+def write_picture(path: Path, suffix: str, pixels: npt.NDArray[Any], options: list[int]) -> None:
+    """Pixels in the format of `suffix`, whole or not at all."""
     coded = cv2.imencode(suffix, pixels, options)[1]
     with atomic_write(path) as temporary:
         temporary.write_bytes(coded.tobytes())
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
+    """None where there is no file. Raises DataError for one that is no record."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -172,7 +184,7 @@ def _read_record(path: Path) -> dict[str, Any] | None:
 
 def _is_complete(folder: Path, seed: int, settings: dict[str, Any]) -> bool:
     path = folder / f"{scene_name(seed)}.json"
-    record = _read_record(path)
+    record = read_record(path)
     if record is None:
         return False
     different = [key for key, value in settings.items() if record.get(key) != value]
@@ -186,7 +198,7 @@ def _write_manifest(out: Path) -> None:
     table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     table.writeheader()
     for path in sorted((out / SOURCE).glob("scene-*.json")):
-        record = _read_record(path)
+        record = read_record(path)
         if record is None:
             continue
         table.writerow(
