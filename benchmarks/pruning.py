@@ -33,10 +33,9 @@ SIDE = 384
 
 def pruned_backends(name: str, shares: list[float], folder: Path) -> list[tuple[ModelSpec, Backend]]:
     """The network of that name on the default engine, whole and with each share of heads and neurons removed."""
-    spec = find_architecture(name).model
     whole = find_architecture(name)
     torch.manual_seed(0)
-    network = build_model(spec)
+    network = build_model(whole.model)
     if whole.task == "depth":
         torch.nn.init.constant_(network.get_parameter("head.conv3.bias"), 1.0)
     tensors = network.state_dict()
@@ -64,10 +63,13 @@ def main() -> None:
     image = np.random.default_rng(0).standard_normal((1, 3, SIDE, SIDE)).astype(np.float32)
     with TemporaryDirectory(prefix="dptkit-") as folder:
         sides = pruned_backends(name, shares, Path(folder))
-    print(f"{name}, {SIDE}x{SIDE}, engine {sides[0][1].engine}, {sides[0][1].precision}")
+    print(f"{name}, {SIDE}x{SIDE}, engine {sides[0][1].engine}, {sides[0][1].precision}", flush=True)
     for _, backend in sides:
         seconds(backend, image)
-    times = [[seconds(backend, image) for _, backend in sides] for _ in range(rounds)]
+    times = []
+    for _ in range(rounds):
+        times.append([seconds(backend, image) for _, backend in sides])
+        print("seconds:", " ".join(f"{one:.3f}" for one in times[-1]), flush=True)
     for k, (share, (spec, _)) in enumerate(zip((0.0, *shares), sides, strict=True)):
         cost, own = cost_of(spec, (SIDE, SIDE)), statistics.median(row[k] for row in times)
         ratio = statistics.median(row[0] / row[k] for row in times)
