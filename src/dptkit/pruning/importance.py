@@ -18,7 +18,7 @@ from dptkit.shapes import Float
 
 
 class Importance(NamedTuple):
-    """Of one block: a number from 0 for each head, and one for each neuron; heads and neurons are different measures."""
+    """Of one block: a number from 0 for each head, and one for each neuron, which are not comparable to each other."""
 
     heads: Float[Tensor, "G"]
     mlp: Float[Tensor, "M"]
