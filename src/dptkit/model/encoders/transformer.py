@@ -28,12 +28,9 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
 
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], weights: Float[Tensor, "B 1 1 T"] | None = None
-    ) -> Float[Tensor, "B T D"]:
-        """weights: logarithms, added to the scores of each key."""
+    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=weights)
+        mixed = F.scaled_dot_product_attention(query, key, value)
         return self.projection(mixed.transpose(1, 2).flatten(2))
 
 
@@ -59,10 +56,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=layer_norm_eps)
         self.mlp = MLP(width, 4 * width)
 
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], weights: Float[Tensor, "B 1 1 T"] | None = None
-    ) -> Float[Tensor, "B T D"]:
-        tokens = tokens + self.attention(self.norm1(tokens), weights)
+    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        tokens = tokens + self.attention(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 
 
@@ -166,17 +161,16 @@ class Transformer(nn.Module):
         tokens = tokens + self.position_embedding((grid[0], grid[1]))
         maps, prefixes = [], []
         first_patch = self.prefix_tokens.shape[1]
-        full = merged = weights = None
+        full = merged = None
         for index, block in enumerate(self.blocks):
             if self.token_merging and index == self.merge_before:
                 full = tokens[:, first_patch:]
                 merged = merge(full, (grid[0], grid[1]), self.token_merging)
                 tokens = torch.cat([tokens[:, :first_patch], merged.tokens], dim=1)
-                weights = F.pad(merged.sizes.log(), (first_patch, 0))[:, None, None]
             if self.gradient_checkpointing and self.training:
-                tokens = checkpoint(block, tokens, weights, use_reentrant=False)
+                tokens = checkpoint(block, tokens, use_reentrant=False)
             else:
-                tokens = block(tokens, weights)
+                tokens = block(tokens)
             if index in self.out_indices:
                 prefixes.append(tokens[:, :first_patch])
                 tapped = tokens[:, first_patch:]
