@@ -76,7 +76,7 @@ class DPT(nn.Module):
 
         Raises ConfigError where the encoder has no transformer, and a ratio is given.
         """
-        transformers = [module for module in self.encoder.modules() if isinstance(module, Transformer)]
+        transformers = [module for module in self.modules() if isinstance(module, Transformer)]
         if ratio and not transformers:
             raise ConfigError("tokens cannot be merged: this model's encoder has no transformer, and so no tokens")
         for transformer in transformers:

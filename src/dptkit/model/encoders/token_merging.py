@@ -2,11 +2,12 @@
 
 B batch · N patch tokens · gh gw token grid · S sources · R destinations · K merged sources · M = N - K · D width
 
-After ToMe (Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023: bipartite matching by cosine similarity,
-proportional attention) and ToMe for Stable Diffusion (Bolya and Hoffman 2023, arXiv 2303.17604: a destination in each
-cell of a regular grid, unmerging for dense outputs). Departures: tokens are merged once, not in each block, which
-costs less; and unmerging adds to every token what the blocks have added to the token that it was merged into, instead
-of copying that token, so that what made it differ is kept.
+After ToMe (Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023: bipartite matching by cosine similarity) and
+ToMe for Stable Diffusion (Bolya and Hoffman 2023, arXiv 2303.17604: a destination in each cell of a regular grid,
+unmerging for dense outputs). Departures: tokens are merged once, not in each block, which costs less; they are compared
+by themselves, not by their keys; keys are not weighted by sizes (ToMe's proportional attention), which costs a mask in
+every attention and did not help dpt-lite; and unmerging adds to every token what the blocks have added to the token
+that it was merged into, instead of copying that token, so that what made it differ is kept.
 
 Only counts that follow from the shape, slices, sorts, gathers and products: a trace keeps height and width free.
 """
@@ -25,12 +26,11 @@ from dptkit.shapes import Float, Int
 class MergedTokens(NamedTuple):
     """Tokens after merging, and the way back.
 
-    tokens: [B, M, D], destinations first. sizes: [B, M], how many tokens of the grid each stands for.
+    tokens: [B, M, D], destinations first.
     places: [B, N], for each token of the grid, in reading order, its place among `tokens`.
     """
 
     tokens: Float[Tensor, "B M D"]
-    sizes: Float[Tensor, "B M"]
     places: Int[Tensor, "B N"]
 
 
@@ -57,12 +57,11 @@ def merge(patches: Float[Tensor, "B N D"], grid: tuple[int, int], ratio: float) 
     sizes = 1 + joined.sum(2)
     averages = (destination_tokens + joined @ take(source_tokens, away)) / sizes[..., None]
     tokens = torch.cat([averages, take(source_tokens, kept)], 1)
-    sizes = torch.cat([sizes, torch.ones_like(kept, dtype=patches.dtype)], 1)
 
     rank = order.argsort(dim=1)
     source_places = torch.where(rank < merged, nearest, rank - merged + destinations.shape[0])
     places = torch.cat([number.expand(batch, -1), source_places], 1)
-    return MergedTokens(tokens, sizes, places.index_select(1, torch.cat([destinations, sources]).argsort()))
+    return MergedTokens(tokens, places.index_select(1, torch.cat([destinations, sources]).argsort()))
 
 
 def unmerge(

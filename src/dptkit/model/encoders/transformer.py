@@ -32,16 +32,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * inner)
         self.projection = nn.Linear(inner, width)
 
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], weights: Float[Tensor, "B 1 1 T"] | None = None
-    ) -> Float[Tensor, "B T D"]:
-        """weights: logarithms, added to the scores of each key."""
+    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         # Split, then one transposition each: OpenVINO takes these into its attention kernel. One of five dimensions
         # before the split is the same numbers, but copies the tokens three times at every block.
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(tokens).chunk(3, dim=2)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=weights)
+        mixed = F.scaled_dot_product_attention(query, key, value)
         return self.projection(mixed.transpose(1, 2).flatten(2))
 
 
@@ -71,10 +68,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=layer_norm_eps)
         self.mlp = MLP(width, hidden)
 
-    def forward(
-        self, tokens: Float[Tensor, "B T D"], weights: Float[Tensor, "B 1 1 T"] | None = None
-    ) -> Float[Tensor, "B T D"]:
-        tokens = tokens + self.attention(self.norm1(tokens), weights)
+    def forward(self, tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        tokens = tokens + self.attention(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 
 
@@ -183,17 +178,16 @@ class Transformer(nn.Module):
         tokens = tokens + self.position_embedding((grid[0], grid[1]))
         maps, prefixes = [], []
         first_patch = self.prefix_tokens.shape[1]
-        full = merged = weights = None
+        full = merged = None
         for index, block in enumerate(self.blocks):
             if self.token_merging and index == self.merge_before:
                 full = tokens[:, first_patch:]
                 merged = merge(full, (grid[0], grid[1]), self.token_merging)
                 tokens = torch.cat([tokens[:, :first_patch], merged.tokens], dim=1)
-                weights = F.pad(merged.sizes.log(), (first_patch, 0))[:, None, None]
             if self.gradient_checkpointing and self.training:
-                tokens = checkpoint(block, tokens, weights, use_reentrant=False)
+                tokens = checkpoint(block, tokens, use_reentrant=False)
             else:
-                tokens = block(tokens, weights)
+                tokens = block(tokens)
             if index in self.out_indices:
                 prefixes.append(tokens[:, :first_patch])
                 tapped = tokens[:, first_patch:]
