@@ -129,6 +129,8 @@ class ExportedBackend:
         size = images.shape[2:]
         if self._graph.size is None:
             require_stride(images, self._graph.stride)
+            if self._graph.smallest is not None and min(size) < min(self._graph.smallest):
+                raise ValueError(f"image size {size[0]}x{size[1]}: the graph takes {self._graph.smallest} and larger")
         elif size != self._graph.size:
             raise ValueError(f"image size {size[0]}x{size[1]}: the graph is for {self._graph.size} (height, width)")
         if self._graph.input == "pixels":
