@@ -130,6 +130,8 @@ class _ExportedGraph(nn.Module):
         self.dtype = dtype
         self.with_preprocess = preprocess is not None
         mean, std = (preprocess.mean, preprocess.std) if preprocess is not None else ((0.0,), (1.0,))
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
