@@ -56,9 +56,11 @@ def export(
     sides = _parse_size(size)
 
     from dptkit.cli.progress import DownloadBar
-    from dptkit.runtime.exported import is_exported
+    from dptkit.runtime.exported import ENGINE_OF_SUFFIX, is_exported
     from dptkit.runtime.exported_files import refuse_existing
 
+    if not is_exported(target):
+        raise ConfigError(f"{target}: must end in {', '.join(ENGINE_OF_SUFFIX)}")
     refuse_existing(target, force)
     if is_exported(Path(model)):
         raise ConfigError(f"{model}: is exported already; export from the model that it was made from")
@@ -66,10 +68,8 @@ def export(
     from dptkit.runtime.export import SUFFIXES, Wanted, export_model
     from dptkit.weights.load import load_model
 
-    formats = [name for name, suffix in SUFFIXES.items() if suffix == target.suffix]
-    if format_name is None and not formats:
-        raise ConfigError(f"{target}: must end in {', '.join(SUFFIXES.values())}")
-    chosen = next((name for name in SUFFIXES if name == format_name), None) or formats[0]
+    meant = {suffix: name for name, suffix in SUFFIXES.items()}[target.suffix]
+    chosen = next(name for name in SUFFIXES if name == (format_name or meant))
     wanted = Wanted(chosen, next(name for name in PRECISIONS if name == precision), sides, with_preprocess)
     bar = DownloadBar(model)
     try:

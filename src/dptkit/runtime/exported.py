@@ -18,7 +18,7 @@ from dptkit.runtime.choice import choose
 from dptkit.runtime.exported_files import BIN_KEY, sha256_of_file
 from dptkit.runtime.openvino_import import import_openvino
 
-ENGINE_OF_SUFFIX: dict[str, Engine] = {".xml": "openvino", ".onnx": "onnx", ".pt2": "torch"}
+ENGINE_OF_SUFFIX: dict[str, Engine] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch"}
 
 
 class ExportedModel(NamedTuple):
