@@ -73,22 +73,27 @@ class Results:
         *,
         at_least: float | None = None,
         at_most: float | None = None,
+        interval: tuple[float, float] | None = None,
         note: str = "",
     ) -> None:
+        """interval: of a figure that is no median."""
         row: dict[str, Any] = {"what": what, "unit": unit, "note": note}
+        if interval is not None:
+            row |= {"low": interval[0], "high": interval[1]}
         if isinstance(value, Median):
             row |= {"low": value.low, "high": value.high, "confidence": value.confidence, "count": value.count}
             value = value.value
         asked = at_least if at_least is not None else at_most
         row |= {"value": value, "target": asked, "at_most": asked is not None and at_least is None}
         self._rows.append(row)
-        interval = f" ({row['low']:.3g} to {row['high']:.3g}, {row['count']})" if "low" in row else ""
+        count = f", {row['count']}" if "count" in row else ""
+        shown = f" ({row['low']:.3g} to {row['high']:.3g}{count})" if "low" in row else ""
         aim = ""
         if asked is not None:
             reached = value <= asked if row["at_most"] else value >= asked
             bound = "at most" if row["at_most"] else "at least"
             aim = f", {bound} {asked:g} {unit}: {'reached' if reached else 'MISSED'}"
-        print(f"{what}: {value:.4g} {unit}{interval}{aim}{'; ' + note if note else ''}", flush=True)
+        print(f"{what}: {value:.4g} {unit}{shown}{aim}{'; ' + note if note else ''}", flush=True)
 
     def write(self) -> None:
         if self._out is not None:
