@@ -21,8 +21,8 @@ check: $(VENV)/.development  ## style, types, layers, and a build of the wheel
 	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
 	@echo "wheel: $$(ls build/wheel/*.whl)"
 
-bench: $(VENV)/.development  ## the measured numbers of README and docs
-	$(BIN)/python benchmarks/startup.py
+bench: $(VENV)/.development  ## measure all and write the table of docs/performance.md (hours where models are large)
+	$(BIN)/python benchmarks/performance.py
 
 clean:
 	rm -rf $(VENV) build dist demo_output src/*.egg-info

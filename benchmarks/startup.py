@@ -1,39 +1,50 @@
-"""How long `dpt --version` and `dpt --help` take beside `python -c "import torch"`.
+"""How long `dpt --version`, `dpt --help` and `dpt depth` of one picture take beside `python -c "import torch"`.
 
-Sides alternate within one run; the figure is the median of the ratios. Run: python benchmarks/startup.py
+Whole processes, in turn within one run; a figure is the median of the ratios. `dpt depth` finds its model compiled.
+Run: python benchmarks/startup.py [--rounds 9] [--json FILE]
 """
 
 from __future__ import annotations
 
-import platform
-import statistics
+import argparse
 import subprocess
 import sys
-import time
-from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-ROUNDS = 9
+from pairing import Results, alternate
+
+from dptkit.benchmarking.pictures import make_picture
+
 DPT = str(Path(sys.executable).with_name("dpt"))
-COMMANDS = {"dpt --version": [DPT, "--version"], "dpt --help": [DPT, "--help"]}
-BASELINE = [sys.executable, "-c", "import torch"]
-
-
-def seconds(command: list[str]) -> float:
-    started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
 
 
 def main() -> None:
-    print(f"{platform.machine()}, Python {platform.python_version()}, torch {version('torch')}, {ROUNDS} rounds")
-    for command in (BASELINE, *COMMANDS.values()):
-        seconds(command)  # fill the file cache
-    for name, command in COMMANDS.items():
-        pairs = [(seconds(command), seconds(BASELINE)) for _ in range(ROUNDS)]
-        ratio = statistics.median(ours / baseline for ours, baseline in pairs)
-        ours, baseline = (statistics.median(side) for side in zip(*pairs, strict=True))
-        print(f"{name}: {ours:.3f} s, import torch: {baseline:.3f} s, ratio {ratio:.3f}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    results = Results(options.json)
+    with TemporaryDirectory(prefix="dptkit-") as folder:
+        picture = str(make_picture(Path(folder) / "picture.jpg"))
+        commands = {
+            "import torch": [sys.executable, "-c", "import torch"],
+            "dpt --version": [DPT, "--version"],
+            "dpt --help": [DPT, "--help"],
+            "dpt depth picture.jpg": [DPT, "depth", picture, "--output", folder],
+        }
+
+        def side(words: list[str]) -> None:
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        sides = {name: lambda words=words: side(words) for name, words in commands.items()}
+        seconds = alternate(sides, options.rounds)
+    baseline = seconds.pop("import torch")
+    for name, taken in seconds.items():
+        at_most = 1.0 if "depth" in name else None
+        note = f"{1e3 * sorted(taken)[len(taken) // 2]:.0f} ms"
+        results.ratio(f"`{name}` against `import torch`, wall time", taken, baseline, at_most=at_most, note=note)
+    results.write()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from dptkit.cli.ablate import ablate
+from dptkit.cli.bench import bench
 from dptkit.cli.compare import compare
 from dptkit.cli.convert import convert
 from dptkit.cli.data_check import check
@@ -68,7 +69,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verb in (depth, segment, models, pull, convert, export, quantize, prune, train, ablate, compare):
+for _verb in (depth, segment, models, pull, convert, export, quantize, prune, train, ablate, compare, bench):
     app.command()(_with_exit_code(_verb))
 app.command("eval")(_with_exit_code(evaluate))
 _data = typer.Typer(name="data", help="Pictures with ground truth: check, shard, render.", no_args_is_help=True)
