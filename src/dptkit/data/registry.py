@@ -191,7 +191,7 @@ _ENTRIES = (
     ),
     DatasetEntry(
         "scannet", "indoor, RGB-D videos with cameras, metres", "ScanNet Terms of Use, research",
-        "http://www.scan-net.org", open_scannet, ("all", "list"), ("scene*/color", "scene*/depth"),
+        "http://www.scan-net.org", open_scannet, ("all",), ("scene*/color", "scene*/depth"),
     ),
     DatasetEntry(
         "vkitti2", "rendered driving, exact depth, metres", "CC BY-NC-SA 3.0",
@@ -274,7 +274,9 @@ def splits_of(name: str, root: Path) -> tuple[str, ...]:
         "pictures": lambda: ("",),
     }
     entry = find_dataset(name)
-    return tuple(found[name]()) if name in found else tuple(split for split in entry.splits if split != "all")
+    if name in found:
+        return tuple(found[name]())
+    return tuple(split for split in entry.splits if split != "all") or entry.splits
 
 
 def check_count(entry: DatasetEntry, split: str, count: int) -> str | None:
