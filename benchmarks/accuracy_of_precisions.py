@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pairing import Results
-
 from dptkit.evaluation.pairing import paired_differences, pictures_in_common
 from dptkit.evaluation.result import EvaluationResult, read_result
+from pairing import Results
 
 SAMPLES, SEED = 2000, 0
 METRIC, SHOWN = "delta1", "δ1"

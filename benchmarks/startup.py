@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pairing import Results, alternate
-
 from dptkit.benchmarking.pictures import make_picture
+from pairing import Results, alternate
 
 DPT = str(Path(sys.executable).with_name("dpt"))
 

@@ -76,6 +76,75 @@ def tum(root: Path) -> Tree:
                  intrinsics=(535.4, 539.2, 320.1, 247.6), options={"sequences": [sequence]})  # fmt: skip
 
 
+def bonn(root: Path) -> Tree:
+    sequence = "rgbd_bonn_balloon"
+    for kind in ("rgb", "depth"):
+        stamps = ("1548266469.10", "1548266469.14", "1548266469.18")
+        for stamp in stamps:
+            if kind == "rgb":
+                picture(root / sequence / f"rgb/{stamp}.png")
+            else:
+                grey(root / sequence / f"depth/{stamp}.png", CODES)
+        lines = "".join(f"{stamp} {kind}/{stamp}.png\n" for stamp in stamps)
+        text(root / sequence / f"{kind}.txt", "# c\n" + lines)
+    return _tree("bonn", "all", f"{sequence}/rgb/1548266469.14.png", f"{sequence}/depth/1548266469.14.png",
+                 CODES / 5000, CODES > 0, kind=METRES, sample=f"{sequence}/1548266469.14", group=sequence,
+                 intrinsics=(542.822841, 542.57687, 315.59352, 237.756098),
+                 options={"first": 1, "last": 3})  # fmt: skip
+
+
+def scannet(root: Path) -> Tree:
+    scene = root / "scene0000_00"
+    for number in (0, 2, 10):
+        picture(scene / f"color/{number}.jpg")
+        grey(scene / f"depth/{number}.png", CODES)
+        place = "1 0 0 -inf" if number == 2 else f"1 0 0 {number}"
+        text(scene / f"pose/{number}.txt", f"{place}\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
+    text(scene / "intrinsic/intrinsic_depth.txt", "7 0 3 0\n0 8 2 0\n0 0 1 0\n0 0 0 1\n")
+    valid = CODES > 0
+    valid[[0, -1]] = False
+    valid[:, [0, -1]] = False
+    return _tree("scannet", "all", "scene0000_00/color/2.jpg", "scene0000_00/depth/2.png", CODES / 1000, valid,
+                 kind=METRES, sample="scene0000_00/2", group="scene0000_00", intrinsics=(7.0, 8.0, 3.0, 2.0),
+                 options={"border": [1, 1], "first": 1})  # fmt: skip
+
+
+def vkitti2(root: Path) -> Tree:
+    far = CODES.copy()
+    far[0, 0] = 65535
+    for camera in ("Camera_0", "Camera_1"):
+        picture(root / f"Scene01/clone/frames/rgb/{camera}/rgb_00000.jpg")
+        grey(root / f"Scene01/clone/frames/depth/{camera}/depth_00000.png", far)
+    group = "Scene01/clone/Camera_0"
+    return _tree("vkitti2", "all", "Scene01/clone/frames/rgb/Camera_0/rgb_00000.jpg",
+                 "Scene01/clone/frames/depth/Camera_0/depth_00000.png", CODES / 100, CODES > 0, kind=METRES,
+                 sample=f"{group}/00000", group=group, intrinsics=(725.0087, 725.0087, 620.5, 187.0))  # fmt: skip
+
+
+def hypersim(root: Path) -> Tree:
+    import h5py
+
+    rows = ["scene_name,camera_name,frame_id,included_in_public_release,exclude_reason,split_partition_name"]
+    distance = np.where(CODES > 0, CODES / 100, np.nan).astype(np.float32)
+    below = "ai_001_010/images/scene_cam_00"
+    for number, released, split in ((0, True, "test"), (1, True, "test"), (2, False, "test"), (3, True, "val")):
+        rows.append(f"ai_001_010,cam_00,{number},{released},,{split}")
+        picture(root / f"{below}_final_preview/frame.{number:04d}.tonemap.jpg")
+        path = root / f"{below}_geometry_hdf5/frame.{number:04d}.depth_meters.hdf5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            file["dataset"] = distance
+    text(root / "metadata_images_split_scene_v1.csv", "\n".join(rows) + "\n")
+    focal = 886.81 * W / 1024
+    depth = [
+        [distance[y, x] / np.sqrt(((x - 2.5) / focal) ** 2 + ((y - 1.5) / focal) ** 2 + 1) for x in range(W)]
+        for y in range(H)
+    ]
+    return _tree("hypersim", "test", f"{below}_final_preview/frame.0000.tonemap.jpg",
+                 f"{below}_geometry_hdf5/frame.0000.depth_meters.hdf5", np.array(depth), CODES > 0, kind=METRES,
+                 sample="ai_001_010/cam_00/frame.0000", group="ai_001_010")  # fmt: skip
+
+
 def diw(root: Path) -> None:
     """Two pictures of 6x4: A at (0, 1) nearer than B at (3, 5), and A at (2, 0) farther than B at (1, 4)."""
     lines = []
@@ -100,5 +169,8 @@ def da2k(root: Path) -> None:
     text(root / "annotations.json", json.dumps(entries))
 
 
-ZERO_SHOT_TREES: dict[str, Callable[[Path], Tree]] = {"eth3d": eth3d, "sintel": sintel, "tum": tum}
+ZERO_SHOT_TREES: dict[str, Callable[[Path], Tree]] = {
+    "eth3d": eth3d, "sintel": sintel, "tum": tum, "bonn": bonn, "scannet": scannet, "vkitti2": vkitti2,
+    "hypersim": hypersim,
+}  # fmt: skip
 ORDINAL_TREES: dict[str, Callable[[Path], None]] = {"diw": diw, "da-2k": da2k}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dptkit.data.sample import Dataset, OrdinalDataset, Sample
+from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
 from dptkit.evaluation.one_picture import Setting
 from dptkit.evaluation.prediction_folder import PredictionFolder
 from dptkit.evaluation.report import write_report
@@ -28,7 +28,7 @@ def write_run_report(
     """
     opened: dict[int, Subject] = {}
 
-    def predict(result: EvaluationResult, sample: Sample) -> Prediction:
+    def predict(result: EvaluationResult, sample: Sample | OrdinalSample) -> Prediction:
         number = next(k for k, other in enumerate(results) if other is result)
         if number not in opened:
             opened.clear()  # one model in memory at a time

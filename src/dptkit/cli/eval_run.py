@@ -20,14 +20,13 @@ from dptkit.data.registry import Option, check_count, find_dataset, open_dataset
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.changes import change_protocol
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
-from dptkit.evaluation.open_subject import open_subject
+from dptkit.evaluation.open_subject import check_subject, open_subject, predicts
 from dptkit.evaluation.protocol import Protocol
 from dptkit.evaluation.result import EvaluationResult, write_result
 from dptkit.evaluation.subject import Subject
 from dptkit.evaluation.tables import class_table, result_table, write_image_csv
 from dptkit.image_io.names import printable
-from dptkit.presets import PRESETS, find_preset
-from dptkit.weights.published import model_file
+from dptkit.runtime.choice import choose
 
 if TYPE_CHECKING:
     from dptkit.data.sample import Dataset, OrdinalDataset
@@ -112,9 +111,12 @@ class EvaluationRun:
         if self.token_merge:
             self._check_predicting("--token-merge", "has no tokens")
         for model in self.models:
-            # A name mistyped is said now, not after the models before it.
-            if re.fullmatch(r"[\w.-]+", model) and model not in ("ramp", "constant") and not Path(model).is_dir():
-                _ = model_file(model) or find_preset(model)
+            # What is mistyped is said now, not after the data set was opened and the models before it are done.
+            check_subject(model, self.protocol, quantity=self.quantity, scale=self.scale)
+        if self.device != "auto" or any(map(predicts, self.models)):
+            self._check_device()
+        if not self.data.is_dir():
+            raise DataError(f"--data: {printable(self.data)} is not a folder")
         dataset, protocol, facts = self.open_data()
         total = min(self.limit or len(dataset), len(dataset))
         results: list[EvaluationResult] = []
@@ -168,10 +170,18 @@ class EvaluationRun:
             facts["warning"] = warning
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
 
+    def _check_device(self) -> None:
+        """Raises ConfigError for what is not on this machine."""
+        chosen = choose(self.engine, self.device, self.precision)
+        if chosen.engine == "torch":
+            from dptkit.runtime.torch_backend import find_device
+
+            find_device(chosen.device)
+
     def _check_predicting(self, option: str, reason: str) -> None:
         """Raises ConfigError where a model is none of ours, which `option` needs."""
         for model in self.models:
-            if model.partition(":")[0] in ("ramp", "constant") or (model not in PRESETS and Path(model).is_dir()):
+            if not predicts(model):
                 raise ConfigError(f"{option} is for models that predict: {printable(model)} {reason}")
 
     def _detect(self) -> str:

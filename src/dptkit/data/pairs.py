@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -42,7 +43,8 @@ class Pair(NamedTuple):
     """One picture and its ground truth. Paths are relative to the data set's folder; `source` "" is the set's name.
 
     upright: turn the picture by its EXIF orientation; False where the ground truth is of the picture as stored.
-    camera_pose: as of a `Sample`.
+    camera_pose: as of a `Sample`. larger: (height, width) of pictures that are brought
+        to the ground truth's size.
     """
 
     image: str
@@ -54,6 +56,7 @@ class Pair(NamedTuple):
     source: str = ""
     upright: bool = True
     camera_pose: npt.NDArray[np.float64] | None = None
+    larger: tuple[int, int] | None = None
 
 
 class MissingFilesError(DataError):
@@ -83,6 +86,8 @@ class PairedFiles:
         pair = self.pairs[index]
         image = read_rgb(self.root / pair.image, upright=pair.upright)
         target = pair.decode([self.root / path for path in pair.targets])
+        if image.shape[:2] == pair.larger:
+            image = np.asarray(cv2.resize(image, target.values.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         if target.values.shape != image.shape[:2]:
             height, width = image.shape[:2]
             raise DataError(

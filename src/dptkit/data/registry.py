@@ -20,6 +20,7 @@ from dptkit.data.diode import open_diode
 from dptkit.data.diw import open_diw
 from dptkit.data.eth3d import open_eth3d
 from dptkit.data.folder import label_splits, manifest_splits, open_labels, open_manifest, open_pairs
+from dptkit.data.hypersim import SPLIT_FILE, open_hypersim
 from dptkit.data.ibims import LIST, open_ibims
 from dptkit.data.irs import open_irs
 from dptkit.data.kitti import open_kitti, open_kitti_bts
@@ -30,13 +31,15 @@ from dptkit.data.pascal_context import open_pascal_context
 from dptkit.data.rendered import open_rendered
 from dptkit.data.rendered_clips import open_rendered_clips
 from dptkit.data.sample import Dataset, OrdinalDataset
+from dptkit.data.scannet import open_scannet
 from dptkit.data.shards import INDEX, open_shards, read_index
 from dptkit.data.sintel import open_sintel
 from dptkit.data.sun_rgbd import FOLDER as SUN_RGBD
 from dptkit.data.sun_rgbd import open_sun_rgbd
 from dptkit.data.tartanair import open_tartanair
-from dptkit.data.tum import open_tum
+from dptkit.data.tum import open_bonn, open_tum
 from dptkit.data.unlabelled import open_pictures
+from dptkit.data.vkitti2 import open_vkitti2
 from dptkit.data.web_stereo import open_hrwsi, open_redweb, open_wsvd
 from dptkit.errors import DataError
 
@@ -182,6 +185,23 @@ _ENTRIES = (
         "https://cvg.cit.tum.de/data/datasets/rgbd-dataset", open_tum, ("dynamic", "all"),
         ("rgbd_dataset_freiburg3_walking_xyz",),
     ),
+    DatasetEntry(
+        "bonn", "indoor, RGB-D videos with people and things that move, metres", "none stated; research",
+        "https://www.ipb.uni-bonn.de/data/rgbd-dynamic-dataset", open_bonn, ("all",), ("rgbd_bonn_balloon",),
+    ),
+    DatasetEntry(
+        "scannet", "indoor, RGB-D videos with cameras, metres", "ScanNet Terms of Use, research",
+        "http://www.scan-net.org", open_scannet, ("all",), ("scene*/color", "scene*/depth"),
+    ),
+    DatasetEntry(
+        "vkitti2", "rendered driving, exact depth, metres", "CC BY-NC-SA 3.0",
+        "https://europe.naverlabs.com/research/computer-vision/proxy-virtual-worlds-vkitti-2", open_vkitti2, ("all",),
+        ("Scene01", "Scene02"),
+    ),
+    DatasetEntry(
+        "hypersim", "rendered rooms, exact depth, metres", "CC BY-SA 3.0", "https://github.com/apple/ml-hypersim",
+        open_hypersim, ("train", "val", "test"), (SPLIT_FILE,),
+    ),
 )  # fmt: skip
 
 DATASETS: dict[str, DatasetEntry] = {entry.name: entry for entry in _ENTRIES}
@@ -254,7 +274,9 @@ def splits_of(name: str, root: Path) -> tuple[str, ...]:
         "pictures": lambda: ("",),
     }
     entry = find_dataset(name)
-    return tuple(found[name]()) if name in found else tuple(split for split in entry.splits if split != "all")
+    if name in found:
+        return tuple(found[name]())
+    return tuple(split for split in entry.splits if split != "all") or entry.splits
 
 
 def check_count(entry: DatasetEntry, split: str, count: int) -> str | None:

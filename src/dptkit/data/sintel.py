@@ -51,7 +51,8 @@ def open_sintel(
     """The training set (split train; the test set's depth is not public): all 23 scenes, or `scenes`.
 
     rendering: final has motion blur, focus and fog, clean has not. invalid_masks: leave out the pixels that
-    training/invalid marks. A sample's group is its scene; intrinsics and the camera's pose are given where training/camdata_left is there.
+    training/invalid marks. A sample's group is its scene; intrinsics and pose of the camera are
+    given where training/camdata_left is there.
     Raises DataError, MissingFilesError.
     """
     check_split("sintel", split, ("train",))

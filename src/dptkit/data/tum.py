@@ -17,6 +17,7 @@ Uncertain    which frames MiDaS and DPT report on. "dynamic" is the category "dy
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -56,6 +57,8 @@ INTRINSICS: dict[str, Intrinsics] = {
 }
 """(fx, fy, cx, cy) of the colour cameras; lens distortion, which freiburg3 has none of, is not given here."""
 
+BONN: Intrinsics = (542.822841, 542.576870, 315.593520, 237.756098)
+
 
 def open_tum(
     root: Path, split: str, *, sequences: Sequence[str] | None = None, max_seconds: float = 0.02
@@ -65,9 +68,14 @@ def open_tum(
     Split dynamic: the nine sequences with people, which must all be there; all: every sequence in `root`, or `root`
     itself if it is one. sequences: these folders in place of them. max_seconds: colour and depth are less than this
     apart; pictures without depth are left out. A sample's group is its sequence; intrinsics are given where the
-    folder's name tells the camera, and its pose where groundtruth.txt has one less than max_seconds apart. Raises DataError, MissingFilesError.
+    folder's name tells the camera, and its pose where groundtruth.txt has one less than max_seconds apart.
+    Raises DataError, MissingFilesError.
     """
     check_split("tum", split, ("dynamic", "all"))
+    return PairedFiles("tum", root, _chosen(root, split, sequences, max_seconds)).require(split)
+
+
+def _chosen(root: Path, split: str, sequences: Sequence[str] | None, max_seconds: float) -> tuple[Pair, ...]:
     require_folder("tum", root)
     if sequences is not None:
         chosen = tuple(sequences)
@@ -80,8 +88,32 @@ def open_tum(
         if not chosen:
             raise DataError(f"tum: {printable(root)} has no sequences (folders with rgb.txt and depth.txt)")
     require_folder("tum", root, *(name for name in chosen if name))
-    pairs = tuple(pair for name in chosen for pair in _pairs(root, name, max_seconds))
-    return PairedFiles("tum", root, pairs).require(split)
+    return tuple(pair for name in chosen for pair in _pairs(root, name, max_seconds))
+
+
+def open_bonn(
+    root: Path,
+    split: str,
+    *,
+    sequences: Sequence[str] | None = None,
+    max_seconds: float = 0.02,
+    first: int = 0,
+    last: int | None = None,
+) -> PairedFiles:
+    """Bonn RGB-D Dynamic (https://www.ipb.uni-bonn.de/data/rgbd-dynamic-dataset), which is laid out as TUM's.
+
+    Split all: every sequence in `root`, or `sequences`. first, last: frames of each, as of a slice. Intrinsics are
+    those of its page. Raises DataError, MissingFilesError.
+    """
+    check_split("bonn", split, ("all",))
+    every = _chosen(root, "all", sequences, max_seconds)
+    numbers: Counter[str] = Counter()
+    pairs = []
+    for pair in every:
+        if numbers[pair.group] in range(first, len(every) if last is None else last):
+            pairs.append(pair._replace(intrinsics=BONN))
+        numbers[pair.group] += 1
+    return PairedFiles("bonn", root, tuple(pairs)).require(split)
 
 
 def decode_tum(paths: Sequence[Path]) -> Target:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dptkit.errors import DataError
+from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.pairing import PairedDifference, paired_differences, pictures_in_common
 from dptkit.evaluation.protocol import differing_fields
 from dptkit.evaluation.protocol_words import FIELDS, explain
 from dptkit.evaluation.protocols import PROTOCOLS
-from dptkit.evaluation.published import PublishedRow, published_rows
+from dptkit.evaluation.published import PUBLISHED, PublishedRow, published_rows
 from dptkit.evaluation.result import EvaluationResult, Interval
 from dptkit.evaluation.worth import Worth
 
@@ -168,13 +168,17 @@ def compare_with_paper(result: EvaluationResult, model: str) -> tuple[AgainstPap
     """The result beside every published row of `model` by the same protocol.
 
     A protocol that was changed counts as the one it was made of, and what differs is in the caveats.
-    Raises UnknownModelError for a model without published numbers, DataError where none is by this protocol.
+    Raises UnknownModelError for a model without published numbers, ConfigError where none is by this protocol.
     """
     base = result.protocol.name.partition(" (")[0]
     rows = published_rows(model, base)
     if not rows:
         known = ", ".join(dict.fromkeys(row.protocol for row in published_rows(model)))
-        raise DataError(f"nothing is published of {model} by {result.protocol.name}; there is {known}")
+        others = ", ".join(dict.fromkeys(row.model for row in PUBLISHED if row.protocol == base)) or "nothing"
+        raise ConfigError(
+            f"nothing is published of {model} by {result.protocol.name}: of {model} there is {known}; by this "
+            f"protocol there is {others}"
+        )
     caveats = _caveats(result, base)
     return tuple(
         AgainstPaper(

@@ -13,8 +13,9 @@ from dptkit.evaluation.protocol import Protocol, SegmentationProtocol
 from dptkit.evaluation.subject import Subject
 from dptkit.image_io.names import printable
 from dptkit.predictor import load
-from dptkit.presets import PRESETS
+from dptkit.presets import PRESETS, find_preset
 from dptkit.runtime.backend import EngineChoice, PrecisionChoice
+from dptkit.weights.published import model_file
 
 
 def open_subject(
@@ -65,6 +66,29 @@ def open_subject(
         raise UnknownModelError(f"{printable(text)}: neither a weight file nor a folder of predictions is there")
     predictor = load(text, engine=engine, device=device, precision=precision, token_merge=token_merge)
     return OwnModel(predictor, protocol)
+
+
+def check_subject(text: str, protocol: Protocol, *, quantity: StoredQuantity | None = None, scale: float = 1.0) -> None:
+    """Raises what `open_subject` would, as far as it can be told before weights are loaded and data is opened."""
+    word = text.partition(":")[0]
+    is_folder = text not in ("ramp", *PRESETS) and Path(text).is_dir()
+    if word == "constant" and isinstance(protocol, SegmentationProtocol) and not protocol.classes:
+        return  # the data set's classes
+    if word == "constant" or text == "ramp" or is_folder:
+        open_subject(text, protocol, quantity=quantity, scale=scale)
+        return
+    if quantity is not None or scale != 1:
+        raise ConfigError(f"{printable(text)}: quantity and scale are for a folder of predictions")
+    if model_file(text) is None:
+        if len(Path(text).parts) > 1:
+            raise UnknownModelError(f"{printable(text)}: neither a weight file nor a folder of predictions is there")
+        spec = find_preset(text).spec
+        check_task(text, spec.task, protocol)
+
+
+def predicts(text: str) -> bool:
+    """Whether `text` names a model, which runs, and not a baseline or a folder of predictions."""
+    return text.partition(":")[0] not in ("ramp", "constant") and (text in PRESETS or not Path(text).is_dir())
 
 
 def _constant(argument: str | None, quantity: StoredQuantity | None, protocol: Protocol) -> Constant | MajorityClass:

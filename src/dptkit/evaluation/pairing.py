@@ -83,8 +83,8 @@ def paired_differences(
 ) -> dict[str, PairedDifference]:
     """Every metric that both have, by name. left, right: the same pictures in the same order.
 
-    protocols: those of left and right; each side is summed up by its own. Where one of them gives sources or videos equal
-    weight, samples are drawn within these. The same seed gives the same numbers.
+    protocols: those of left and right; each side is summed up by its own. Where one of them gives sources or
+    videos equal weight, samples are drawn within these. The same seed gives the same numbers.
     """
     (left_names, of_left), (right_names, of_right) = estimator(left, protocols[0]), estimator(right, protocols[1])
     names = [name for name in left_names if name in right_names]

@@ -60,6 +60,11 @@ _MARIGOLD_RELATIVE = (
         _MARIGOLD_NYU, name="marigold-diode", datasets=("diode",), split="val", mask="none",
         truth_range_m=(0.6, 350.0), prediction_range_m=(0.6, 350.0),
     ),
+    replace(
+        _MARIGOLD_NYU, name="marigold-scannet", datasets=("scannet",), split="list", mask="none",
+        source=_MARIGOLD + "; the 800 pictures of its data_split/scannet_depth list, which lies in the folder",
+        dataset_options={"list_file": "scannet_val_sampled_list_800_1.txt"},
+    ),
 )  # fmt: skip
 
 
@@ -69,24 +74,32 @@ def _in_disparity(protocol: DepthProtocol) -> DepthProtocol:
     return replace(
         protocol,
         name=protocol.name.replace("marigold-", "marigold-disparity-"),
-        source=_MARIGOLD.replace("depth (least_square)", "inverse depth (least_square_disparity), kept above 1e-3"),
+        source=protocol.source.replace(
+            "depth (least_square)", "inverse depth (least_square_disparity), kept above 1e-3"
+        ),
         alignment="inverse_least_squares",
         prediction_range_m=(low, min(high or 1e3, 1e3)),
     )
 
 
+_VDA = (
+    "Video Depth Anything (arXiv 2501.12375) benchmark/eval/eval.py: one scale and shift for a whole video, the mean "
+    "over a video's frames and then over videos; predictions are not kept above 1e-3 before the fit, as they are there"
+)
 _VIDEO = DepthProtocol(
-    "video-depth-anything-sintel",
-    "Video Depth Anything (arXiv 2501.12375), its benchmark: one scale and shift for a whole video",
-    ("sintel",), "train", "inverse_least_squares", _RELATIVE, alignment_scope="video", truth_range_m=(1e-3, 70.0),
-    prediction_range_m=(1e-3, 70.0),
+    "video-depth-anything-sintel", _VDA, ("sintel",), "train", "inverse_least_squares", _RELATIVE,
+    alignment_scope="video", truth_range_m=(1e-3, 70.0), prediction_range_m=(1e-3, 70.0), interpolation="bilinear",
+    aggregation="video_mean",
 )  # fmt: skip
+_VIDEO_INDOOR = replace(
+    _VIDEO, split="all", truth_range_m=(1e-3, 10.0), prediction_range_m=(1e-3, 10.0), dataset_options={"last": 500}
+)
+_SCANNET_BORDER = "; a border of 8 rows and 11 columns does not count (there it is cut off before the network)"
 _TAE = ("temporal_alignment_error", *_RELATIVE)
 _VIDEO_TAE = "Video Depth Anything (arXiv 2501.12375) benchmark/eval/eval_tae.py"
 _TEMPORAL = replace(
-    _VIDEO, name="temporal", source=_VIDEO_TAE + ", on other videos: all frames, one fit each, videos count alike",
-    metrics=_TAE, aggregation="video_mean",
-)  # fmt: skip
+    _VIDEO, source=_VIDEO_TAE + ", on other videos: all frames, one fit each, videos count alike", metrics=_TAE
+)
 _FOLDER = DepthProtocol(
     "folder",
     "ours: scale and shift per picture as in the DPT paper, without a cap; sources count alike",
@@ -155,6 +168,27 @@ _ENTRIES: tuple[Protocol, ...] = (
         _ZOEDEPTH_NYU, name="zoedepth-diode-outdoor", datasets=("diode",), split="val-outdoor", mask="garg",
         truth_range_m=(1e-3, 80.0), prediction_range_m=(1e-3, 80.0),
     ),
+    replace(
+        _ZOEDEPTH_NYU, name="zoedepth-diml-indoor", datasets=("diml-indoor",), truth_range_m=(0.0, 10.0),
+    ),
+    replace(
+        _ZOEDEPTH_NYU, name="zoedepth-hypersim", datasets=("hypersim",), truth_range_m=(1e-3, 80.0),
+        prediction_range_m=(1e-3, 80.0),
+    ),
+    replace(
+        _KITTI_GARG, name="zoedepth-vkitti2", source=_ZOEDEPTH, datasets=("vkitti2",), split="all", rounding="none",
+        network_input=None, mask_frame="crop", interpolation="bilinear_aligned_corners", tta="flip",
+    ),
+    replace(
+        _KITTI_GARG, name="zoedepth-ddad", source=_ZOEDEPTH + "; DDAD as your own folder of pictures and depth",
+        datasets=(), split="val", rounding="none", network_input=None, mask_frame="crop",
+        interpolation="bilinear_aligned_corners", tta="flip",
+    ),
+    replace(
+        _ZOEDEPTH_NYU, name="zoedepth-diml-outdoor", datasets=(),
+        source=_ZOEDEPTH + "; DIML as your own folder of pictures and depth",
+        mask="garg", truth_range_m=(2.0, 80.0), prediction_range_m=(2.0, 80.0),
+    ),
     *_MARIGOLD_RELATIVE,
     *map(_in_disparity, _MARIGOLD_RELATIVE),
     DepthProtocol(
@@ -166,7 +200,30 @@ _ENTRIES: tuple[Protocol, ...] = (
         truth_range_m=(1e-3, 80.0), network_input=NetworkInput((518, 518), "lower_bound"),
         interpolation="bilinear_aligned_corners",
     ),
+    DepthProtocol(
+        "depth-anything-v2-hypersim",
+        "DepthAnything/Depth-Anything-V2 metric_depth/train.py, dataset/hypersim.py, util/metric.py: whole pictures, "
+        "to 20 m, no clamp, another SILog; the official split's val, where its list names the pictures",
+        ("hypersim",), "val", "none",
+        ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog_half"),
+        truth_range_m=(1e-3, 20.0), network_input=NetworkInput((518, 518), "lower_bound"),
+        interpolation="bilinear_aligned_corners",
+    ),
     _VIDEO,
+    replace(
+        _VIDEO_INDOOR, name="video-depth-anything-bonn", datasets=("bonn",),
+        source=_VDA + "; the first 500 frames of every sequence in the folder: which were scored there is not named",
+    ),
+    replace(
+        _VIDEO_INDOOR, name="video-depth-anything-scannet", datasets=("scannet",), source=_VDA + _SCANNET_BORDER,
+        dataset_options={"last": 500, "border": [8, 11]},
+    ),
+    replace(
+        _VIDEO_INDOOR, name="video-depth-anything-tae-scannet", datasets=("scannet",), metrics=_TAE,
+        source=_VIDEO_TAE + ", frames 10 to 180 of the first 20 scenes, in no order that is named: choose them with "
+        "--data-option scenes=...; the border counts for the error, not for the fit (there it is cut off)",
+        dataset_options={"first": 10, "last": 180, "border": [8, 11]},
+    ),
     replace(_TEMPORAL, name="temporal-sintel"),
     replace(
         _TEMPORAL, name="temporal-tum", datasets=("tum",), split="all", truth_range_m=(1e-3, 10.0),

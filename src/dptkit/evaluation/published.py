@@ -79,6 +79,7 @@ _ZERO_SHOT = {
     "nyu": ("delta1_error", True), "tum": ("delta1_error", True),
 }  # fmt: skip
 _TABLE_1 = "DPT (ICCV 2021), Table 1"
+_TPAMI = "MiDaS (TPAMI 2020), Table 11"
 
 # model, trained on; DIW, ETH3D, Sintel, KITTI, NYU, TUM
 _TABLE_1_ROWS = (
@@ -86,6 +87,7 @@ _TABLE_1_ROWS = (
     ("dpt-hybrid", "MIX 6", "11.06 0.093 0.274 11.56 8.69 10.89"),
     ("midas-v21-384", "MiDaS, ResNeXt101-WSL, MIX 6", "12.95 0.116 0.329 16.08 8.71 12.51"),
     ("midas-mix5", "MiDaS, MIX 5", "12.46 0.129 0.327 23.90 9.55 14.29"),
+    ("midas-small", "MiDaS with a ResNet-50, MIX 5", "12.48 0.155 0.330 21.81 15.73 17.00"),
     ("li-megadepth", "Li, MegaDepth", "23.15 0.181 0.385 36.29 27.52 29.54"),
     ("li-mannequin", "Li, Mannequin", "26.52 0.183 0.405 47.94 18.57 17.71"),
     ("wang-wsvd", "Wang, WSVD", "19.09 0.205 0.390 31.92 29.57 20.18"),
@@ -100,7 +102,8 @@ def _zero_shot() -> tuple[PublishedRow, ...]:
         for text, (dataset, (metric, percent)) in zip(texts.split(), _ZERO_SHOT.items(), strict=True):
             values = {metric: Printed(text, percent)}
             note = f"trained on {trained}" if trained == "MIX 6" else trained
-            rows.append(PublishedRow(model, f"midas-zero-shot-{dataset}", values, _TABLE_1, note))
+            citation = _TPAMI if model == "midas-small" else _TABLE_1
+            rows.append(PublishedRow(model, f"midas-zero-shot-{dataset}", values, citation, note))
     return tuple(rows)
 
 
@@ -205,4 +208,62 @@ def _segmentation() -> tuple[PublishedRow, ...]:
     return tuple(rows)
 
 
-PUBLISHED: tuple[PublishedRow, ...] = (*_zero_shot(), *_metric(), *_segmentation(), *_readme_v31())
+_DEPTH_ANYTHING_V2 = "Depth Anything V2 (arXiv 2406.09414)"
+_FINE_TUNED = "fine-tuned on this data set, in ZoeDepth's framework"
+
+# model, protocol, metrics, as printed, citation, note
+_DEPTH_ANYTHING_ROWS = (
+    ("depth-anything-v2-small", "da-2k", "pairwise_accuracy%", "95.3", _DEPTH_ANYTHING_V2, ""),
+    ("depth-anything-v2-base", "da-2k", "pairwise_accuracy%", "97.0", _DEPTH_ANYTHING_V2, ""),
+    ("depth-anything-v2-large", "da-2k", "pairwise_accuracy%", "97.1", _DEPTH_ANYTHING_V2, ""),
+    ("depth-anything-v2-giant", "da-2k", "pairwise_accuracy%", "97.4", _DEPTH_ANYTHING_V2, "weights not released"),
+    ("depth-anything-v1-large", "da-2k", "pairwise_accuracy%", "88.5", _DEPTH_ANYTHING_V2, ""),
+    ("marigold", "da-2k", "pairwise_accuracy%", "86.8", _DEPTH_ANYTHING_V2, ""),
+    ("depthfm", "da-2k", "pairwise_accuracy%", "85.8", _DEPTH_ANYTHING_V2, ""),
+    *(
+        (f"depth-anything-v2-metric-{size}-{data}", f"zoedepth-{data}",
+         f"delta1 delta2 delta3 abs_rel rmse {last}", texts, _DEPTH_ANYTHING_V2, _FINE_TUNED)
+        for data, last, size, texts in (
+            ("nyu", "log10", "small", ".961 .996 .999 .073 .261 .032"),
+            ("nyu", "log10", "base", ".977 .997 1.000 .063 .228 .027"),
+            ("nyu", "log10", "large", ".984 .998 1.000 .056 .206 .024"),
+            ("kitti", "rmse_log", "small", ".973 .997 .999 .053 2.235 .081"),
+            ("kitti", "rmse_log", "base", ".979 .998 1.000 .048 1.999 .072"),
+            ("kitti", "rmse_log", "large", ".983 .998 1.000 .045 1.861 .067"),
+        )
+    ),
+    *(
+        ("depth-anything-v1-metric-large", f"zoedepth-{data}", "delta1 abs_rel rmse", texts,
+         "Depth Anything (arXiv 2401.10891)", _FINE_TUNED)
+        for data, texts in (("nyu", ".984 .056 .206"), ("kitti", ".982 .046 1.896"))
+    ),
+    *(
+        (f"depth-anything-v1-metric-{place}", f"zoedepth-{data}", "abs_rel delta1", texts,
+         "Depth Anything (arXiv 2401.10891)", f"fine-tuned on {trained}, zero-shot here")
+        for place, trained, data, texts in (
+            ("indoor", "NYUv2", "sunrgbd", ".500 .660"),
+            ("indoor", "NYUv2", "ibims1", ".150 .714"),
+            ("indoor", "NYUv2", "hypersim", ".363 .361"),
+            ("outdoor", "KITTI", "vkitti2", ".085 .913"),
+            ("outdoor", "KITTI", "diode-outdoor", ".794 .288"),
+        )
+    ),
+)  # fmt: skip
+
+
+def _depth_anything() -> tuple[PublishedRow, ...]:
+    rows = []
+    for model, protocol, names, texts, citation, note in _DEPTH_ANYTHING_ROWS:
+        pairs = zip(names.split(), texts.split(), strict=True)
+        values = {name.rstrip("%"): Printed(text, percent=name.endswith("%")) for name, text in pairs}
+        rows.append(PublishedRow(model, protocol, values, citation, note))
+    return tuple(rows)
+
+
+PUBLISHED: tuple[PublishedRow, ...] = (
+    *_zero_shot(),
+    *_metric(),
+    *_segmentation(),
+    *_readme_v31(),
+    *_depth_anything(),
+)

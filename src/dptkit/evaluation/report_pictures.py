@@ -18,7 +18,8 @@ from dptkit.data.sample import IGNORED, Dataset, OrdinalDataset, OrdinalSample, 
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit
 from dptkit.evaluation.depth_scoring import compare_depth, resize_prediction
-from dptkit.evaluation.protocol import DepthProtocol
+from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol
+from dptkit.evaluation.report_pairs import LEGEND, PairsPicture, compare_pairs, pairs_panels
 from dptkit.evaluation.result import EvaluationResult, ImageResult
 from dptkit.evaluation.sample_places import sample_key, sample_places
 from dptkit.evaluation.scoring import labels_at
@@ -77,26 +78,24 @@ class DrawnPicture:
     legend: tuple[tuple[str, str], ...]
 
 
-PictureSource = Callable[[EvaluationResult, ImageResult], "ReportPicture | None"]
+PictureSource = Callable[[EvaluationResult, ImageResult], "ReportPicture | PairsPicture | None"]
 
 
 def pictures_from(
     dataset: Dataset | OrdinalDataset,
-    predict: Callable[[EvaluationResult, Sample], Prediction | None],
+    predict: Callable[[EvaluationResult, Sample | OrdinalSample], Prediction | None],
 ) -> PictureSource:
     """Pictures for `write_report` from the data and whatever gives a sample's prediction again.
 
-    There is none where the sample or the prediction cannot be read, or it is a sample of point pairs.
+    There is none where the sample or the prediction cannot be read.
     """
     places: dict[tuple[str, str], int] = {}
 
-    def picture(result: EvaluationResult, image: ImageResult) -> ReportPicture | None:
+    def picture(result: EvaluationResult, image: ImageResult) -> ReportPicture | PairsPicture | None:
         if not places:
             places.update(sample_places(dataset))
         try:
             sample = dataset[places[sample_key(image)]]
-            if isinstance(sample, OrdinalSample):
-                return None
             prediction = predict(result, sample)
             return None if prediction is None else compare_picture(prediction, sample, result, image)
         except (KeyError, DataError, ConfigError):
@@ -106,12 +105,16 @@ def pictures_from(
 
 
 def compare_picture(
-    prediction: Prediction, sample: Sample, result: EvaluationResult, image: ImageResult
-) -> ReportPicture | None:
+    prediction: Prediction, sample: Sample | OrdinalSample, result: EvaluationResult, image: ImageResult
+) -> ReportPicture | PairsPicture | None:
     """Prediction and truth as the result's protocol compares them. None for what it cannot compare.
 
     image: the sample's entry in the result; its fit is used where the protocol has one for a whole video.
     """
+    if isinstance(sample, OrdinalSample):
+        if isinstance(prediction, DepthMap) and isinstance(result.protocol, OrdinalProtocol):
+            return compare_pairs(prediction, sample, result.protocol)
+        return None
     if isinstance(prediction, SegmentationMap):
         return _labels(prediction, sample)
     if isinstance(result.protocol, DepthProtocol):
@@ -149,8 +152,8 @@ def _depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, image:
     return ReportPicture(cut, compared.truth, predicted, error, compared.valid, unit)
 
 
-def draw_picture(picture: ReportPicture, side: int = SIDE) -> DrawnPicture:
-    """Picture, truth, prediction and error, the longer side at most `side` pixels.
+def draw_picture(picture: ReportPicture | PairsPicture, side: int = SIDE) -> DrawnPicture:
+    """Picture, truth, prediction and error, the longer side at most `side` pixels; of pairs, what `pairs_panels` draws.
 
     Depth: bright is near, truth and prediction over the truth's 1st to 99th percentile of inverse depth. Grey: not
     measured. Measured points that lie far apart grow when a picture shrinks, so that they can be seen.
@@ -158,6 +161,9 @@ def draw_picture(picture: ReportPicture, side: int = SIDE) -> DrawnPicture:
     height, width = picture.image.shape[:2]
     factor = min(1.0, side / max(height, width))
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    if isinstance(picture, PairsPicture):
+        panels = tuple(_panel(caption, pixels) for caption, pixels in pairs_panels(picture, size))
+        return DrawnPicture(panels, "", LEGEND)
     image = _resized(picture.image, size, cv2.INTER_AREA)
     if picture.classes:
         return _draw_labels(picture, image, size)

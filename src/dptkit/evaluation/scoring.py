@@ -67,12 +67,7 @@ def fit_group(pairs: Iterable[tuple[Prediction, Sample | OrdinalSample]], protoc
 
 def score_pairs(prediction: DepthMap, sample: OrdinalSample, protocol: OrdinalProtocol) -> ImageResult:
     """Metric depth counts as its inverse."""
-    size = (sample.image.shape[0], sample.image.shape[1])
-    nearness = prediction.values
-    if prediction.quantity == "depth_m":  # before the resize: cubic weights may leave nothing of a depth beside an edge
-        nearness = (1 / np.maximum(nearness.astype(np.float64), 1e-8)).astype(np.float32)
-    values = resize_prediction(nearness, size, protocol.interpolation).astype(np.float64)
-    at_points = values_at(values, sample.points)
+    at_points = values_at(nearness_of(prediction, sample, protocol), sample.points)
     if not np.isfinite(at_points).all():
         raise DataError(f"{sample.name}: the prediction has no finite value at some points")
     if not len(at_points):
@@ -85,6 +80,15 @@ def score_pairs(prediction: DepthMap, sample: OrdinalSample, protocol: OrdinalPr
     return ImageResult(
         sample.name, sample.source, sample.group, "scored", scores, len(at_points), {key: list(sums) for key in scores}
     )
+
+
+def nearness_of(prediction: DepthMap, sample: OrdinalSample, protocol: OrdinalProtocol) -> npt.NDArray[np.float64]:
+    """Predicted inverse depth at the picture's size [H, W]."""
+    size = (sample.image.shape[0], sample.image.shape[1])
+    nearness = prediction.values
+    if prediction.quantity == "depth_m":  # before the resize: cubic weights may leave nothing of a depth beside an edge
+        nearness = (1 / np.maximum(nearness.astype(np.float64), 1e-8)).astype(np.float32)
+    return resize_prediction(nearness, size, protocol.interpolation).astype(np.float64)
 
 
 def score_labels(prediction: SegmentationMap, sample: Sample, protocol: SegmentationProtocol) -> ImageResult:

@@ -48,7 +48,8 @@ def summarise(
     """Every metric over all pictures with its 95% interval, and its value in each source.
 
     By the protocol's aggregation. image_mean: over pictures. source_mean: over sources of means over pictures; the
-    bootstrap draws within each source. video_mean: the same of videos. pooled: of all pixels at once, from the pictures' counts; a metric that has none
+    bootstrap draws within each source. video_mean: the same of videos.
+    pooled: of all pixels at once, from the pictures' counts; a metric that has none
     (those of boundaries of depth) is averaged over pictures. Skipped pictures are in no number, and a picture without
     a value for one metric is not in that metric; `Interval.pictures` says how many are. No interval where
     nothing varies: below two pictures, or two in any source.

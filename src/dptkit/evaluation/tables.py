@@ -58,7 +58,7 @@ def class_table(result: EvaluationResult) -> Table | None:
 
 
 def protocol_table(protocols: Sequence[Protocol]) -> Table:
-    """What there is to choose from: task, data sets and split, alignment, what is averaged, and metrics."""
+    """What there is to choose from: task, data sets and split, alignment, what is averaged, metrics, and the source."""
     rows = tuple(
         (
             protocol.name,
@@ -67,10 +67,11 @@ def protocol_table(protocols: Sequence[Protocol]) -> Table:
             getattr(protocol, "alignment", "-"),
             protocol.aggregation,
             ", ".join(protocol.metrics[:3]) + (", ..." if len(protocol.metrics) > 3 else ""),
+            protocol.source,
         )
         for protocol in protocols
     )
-    return Table((), ("name", "task", "data", "alignment", "over pictures", "metrics"), rows, ())
+    return Table((), ("name", "task", "data", "alignment", "over pictures", "metrics", "written down in"), rows, ())
 
 
 def metric_label(name: str) -> str:

@@ -116,6 +116,27 @@ def test_mistakes_are_one_line_and_end_with_two(data: Path, arguments: tuple[str
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (("--model", "constant:abc"), "constant:abc: not a number", 2),
+        (("--model", "constant:-1"), "a constant depth must be positive", 2),
+        (("--model", "ramp", "--device", "cuda:77"), "'cuda:77' is not available", 2),
+        (("--model", "ramp", "--model", "no/such.pt"), "no/such.pt: no such model file", 2),
+        (("--model", "ramp", "--model", "no/such/folder"), "no such model file", 2),
+        (("--model", "ramp", "--quantity", "depth_m"), "quantity and scale are for a folder", 2),
+        (("--model", "dpt-lite-street"), "dpt-lite-street predicts", 2),
+        (("--model", "ramp"), "--data: nowhere is not a folder", 1),
+    ],
+)
+def test_options_are_judged_before_the_data_is_opened(arguments: tuple[str, ...], said: str, code: int) -> None:
+    """There is no data, and what is wrong with an option is said all the same."""
+    ran = dpt("eval", "--data", "nowhere", "--protocol", "folder", *arguments)
+    assert (ran.code, ran.lines) == (code, [])
+    (line,) = ran.errors
+    assert said in line
+
+
 def test_the_folder_is_recognised_and_a_report_shows_its_pictures(data: Path, tmp_path: Path) -> None:
     ran = dpt("eval", "--data", data, "--protocol", "folder-video", "--model", "ramp", "--report", tmp_path / "web")
     assert ran.code == 0, ran.errors
@@ -138,4 +159,5 @@ def test_a_report_that_cannot_be_written_does_not_cost_the_table(data: Path, tmp
 def test_protocols_are_listed() -> None:
     ran = dpt("eval", "--list-protocols")
     assert ran.code == 0
-    assert any(line.startswith("kitti-garg ") for line in ran.lines)
+    (line,) = [line for line in ran.lines if line.startswith("kitti-garg ")]
+    assert "cleinc/bts" in line  # where its choices are written down

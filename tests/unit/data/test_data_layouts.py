@@ -33,7 +33,15 @@ def opened(tree: Tree, root: Path) -> Dataset:
 
 
 def test_every_data_set_has_a_tree() -> None:
-    elsewhere = {"shards", "nyuv2", "diml-indoor", "rendered", "folder", "pictures"}  # tested in files of their own
+    elsewhere = {
+        "shards",
+        "nyuv2",
+        "diml-indoor",
+        "rendered",
+        "rendered-clips",
+        "folder",
+        "pictures",
+    }  # tested in files of their own
     dense = {name for name, entry in DATASETS.items() if entry.kind == "dense"}  # pairs of points have their own tests
     assert {name.replace("_", "-") for name in LAYOUTS} >= dense - elsewhere
 

@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_trees import H, W, grey, picture, text
-from data_trees_zero_shot import FLOATS, dpt, eth3d, sintel, tum
+from data_trees_zero_shot import FLOATS, dpt, eth3d, scannet, sintel, tum, vkitti2
 from dptkit.cli.data_check import check
 from dptkit.data.eth3d import SCENES, decode_eth3d, open_eth3d
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.reading import read_rgb
+from dptkit.data.scannet import COLOUR_SIZE, open_scannet
 from dptkit.data.shard_writing import write_shards
 from dptkit.data.shards import open_shards
 from dptkit.data.sintel import FRAMES, open_sintel
 from dptkit.data.tum import DYNAMIC, associate, open_tum
+from dptkit.data.vkitti2 import open_vkitti2
 from dptkit.errors import DataError
 
 
@@ -282,3 +284,41 @@ def test_data_check_of_a_sequence(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "depth_m [m], 2 samples: 0.02 to 0.46" in out  # stored 100 to 2300
     assert check([tmp_path], "tum", ["dynamic"]) == 1
     assert "has no folder" in capsys.readouterr().err
+
+
+def test_scannet_frames_are_in_order_of_their_numbers_with_poses_where_tracking_held(tmp_path: Path) -> None:
+    scannet(tmp_path)
+    every = open_scannet(tmp_path, "all")
+    assert [pair.name for pair in every.pairs] == [f"scene0000_00/{number}" for number in (0, 2, 10)]
+    first, lost, last = (sample.camera_pose for sample in every)
+    assert lost is None
+    assert (first[0, 3], last[0, 3]) == (0, 10)
+    assert [pair.name[-2:] for pair in open_scannet(tmp_path, "all", step=2).pairs] == ["/0", "10"]
+    large = np.zeros((*COLOUR_SIZE, 3), np.uint8)
+    Image.fromarray(large).save(tmp_path / "scene0000_00/color/0.jpg")
+    assert every[0].image.shape == (H, W, 3)
+
+
+def test_scannet_lists_name_pictures_or_say_what_is_wrong(tmp_path: Path) -> None:
+    scannet(tmp_path)
+    text(tmp_path / "mine.txt", "scene0000_00/color/10.jpg scene0000_00/depth/10.png\n")
+    (pair,) = open_scannet(tmp_path, "list", list_file="mine.txt").pairs
+    assert pair.name == "scene0000_00/10"
+    with pytest.raises(DataError, match="split list needs list_file"):
+        open_scannet(tmp_path, "list")
+    text(tmp_path / "mine.txt", "scene0000_00/color/10.jpg\n")
+    with pytest.raises(DataError, match=r"mine\.txt: not a line of a ScanNet list"):
+        open_scannet(tmp_path, "list", list_file="mine.txt")
+    text(tmp_path / "scene0000_00/pose/2.txt", "1 2 3\n")
+    with pytest.raises(DataError, match=r"pose/2\.txt: not a 4x4 matrix"):
+        open_scannet(tmp_path, "all")
+
+
+def test_vkitti2_takes_what_is_named_and_the_sky_is_no_depth(tmp_path: Path) -> None:
+    vkitti2(tmp_path)
+    assert len(open_vkitti2(tmp_path, "all")) == 2
+    (pair,) = open_vkitti2(tmp_path, "all", scenes=["Scene01"], variations=["clone"], cameras=["Camera_1"]).pairs
+    assert pair.group == "Scene01/clone/Camera_1"
+    assert not open_vkitti2(tmp_path, "all")[0].valid[0, 0]
+    with pytest.raises(DataError, match="has no SceneNN/VARIATION"):
+        open_vkitti2(tmp_path, "all", variations=["fog"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from two_results import result_of
 
-from dptkit.errors import DataError, UnknownModelError
+from dptkit.errors import ConfigError, DataError, UnknownModelError
 from dptkit.evaluation.compare import compare_results, compare_with_paper
 from dptkit.evaluation.protocols import PROTOCOLS
 from dptkit.evaluation.published import PUBLISHED, Printed, published_models, published_rows
@@ -211,5 +211,5 @@ def test_what_makes_it_less_comparable_is_said() -> None:
 def test_papers_that_do_not_have_it() -> None:
     with pytest.raises(UnknownModelError, match="did you mean dpt-large"):
         compare_with_paper(table_one(0.1), "dpt-larg")
-    with pytest.raises(DataError, match="there is nyu-eigen"):
+    with pytest.raises(ConfigError, match="there is nyu-eigen; by this protocol there is dpt-large, dpt-hybrid"):
         compare_with_paper(table_one(0.1), "dpt-hybrid-nyu")

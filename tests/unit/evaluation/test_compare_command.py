@@ -117,7 +117,7 @@ def test_beside_a_paper(tmp_path: Path) -> None:
         (("a.json", "text.json"), 1, "text.json: not a result of dpt eval"),
         (("a.json", "list.json"), 1, "list.json: not a result of dpt eval"),
         (("a.json", "b.json", "--paper", "dpt-larg"), 2, "did you mean dpt-large"),
-        (("a.json", "--paper", "dpt-large"), 1, "nothing is published of dpt-large by metres"),
+        (("a.json", "--paper", "dpt-large"), 2, "of dpt-large by metres: of dpt-large there is midas"),
         (("a.json", "b.json", "--data", "nowhere"), 1, "nowhere"),
         (("a.json", "b.json", "--data", "scenes", "--dataset", "manifes"), 1, "did you mean manifest"),
         (("a.json", "a.json", "--json", "scenes"), 1, "cannot write scenes"),

@@ -1,4 +1,4 @@
-"""`dpt eval` of videos with known cameras: the temporal alignment error of walls by hand, of a rendered clip, of TUM."""
+"""`dpt eval` of videos with known cameras: temporal alignment error of walls, of a rendered clip, of TUM."""
 
 from __future__ import annotations
 
