@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-
 from alternating import Results, alternate, median_ratio
+
 from dptkit.engines import open_model
 from dptkit.runtime.torch_backend import TorchBackend
 from dptkit.weights.load import load_model
@@ -32,7 +32,9 @@ def main() -> None:
     image = np.random.default_rng(0).standard_normal((1, 3, options.size, options.size)).astype(np.float32)
     results = Results(("torch", "openvino"), options.json)
     sides = {"default": default, "float32": float32, "eager": eager}
-    seconds = alternate({name: lambda side=side: side.predict(image) for name, side in sides.items()}, options.rounds, 3)
+    seconds = alternate(
+        {name: lambda side=side: side.predict(image) for name, side in sides.items()}, options.rounds, 3
+    )
     size = f"{options.model} {options.size}x{options.size}"
     for name, target in (("default", TARGET), ("float32", None)):
         side = sides[name]

@@ -147,7 +147,9 @@ def test_published_weights_are_hashed_once(tmp_path: Path, monkeypatch: pytest.M
     path, hashes = tmp_path / "net.pt", tmp_path / "hashes"
     path.write_bytes(b"published")
     settled(path, monkeypatch)
-    source = WeightSource("net.pt", "https://example.org/net.pt", "isl", sha256=hashlib.sha256(b"published").hexdigest())
+    source = WeightSource(
+        "net.pt", "https://example.org/net.pt", "isl", sha256=hashlib.sha256(b"published").hexdigest()
+    )
     monkeypatch.setitem(PRESETS, "dpt-hybrid", Preset(miniature_spec("dpt-hybrid"), 0, (source,)))
     first = locate_model("dpt-hybrid", hashes=hashes)
     assert first is not None
