@@ -75,7 +75,7 @@ class OpenVINOBackend:
             yield
             return
         self._fresh = False
-        pages = getattr(self._file, "_mmap", None)
+        pages: Any = getattr(self._file, "_mmap", None)
         if not (hasattr(pages, "madvise") and hasattr(mmap, "MADV_DONTNEED")):
             yield
             return
