@@ -144,8 +144,7 @@ def _read(entry: Path, choice: Choice) -> Backend:
     stride = int((entry / _STRIDE).read_text("utf-8"))
     if choice.engine == "onnx":
         return onnx_backend.ONNXBackend(entry / _ONNX, choice.device, stride)
-    compiled = openvino_backend.read_compiled(entry / _BLOB, choice.precision)
-    return openvino_backend.OpenVINOBackend(compiled, choice.precision, stride)
+    return openvino_backend.read_compiled(entry / _BLOB, choice.precision, stride)
 
 
 def _compile(network: DPT, choice: Choice, cache: CompiledCache | None, facts: dict[str, str]) -> Backend:

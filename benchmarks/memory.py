@@ -1,0 +1,86 @@
+"""Peak memory of a process that predicts once, from a warm cache of compiled models, beside its weights' size.
+
+Resident memory as the system counts it, shared libraries and mapped files included (Linux and macOS).
+Run: python benchmarks/memory.py [--model dpt-large] [--weights FILE] [--size 384] [--json FILE]
+Without published weights on this machine: --weights with a file of random ones; such a file is written, and removed,
+if it is the word "random".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from dptkit.evaluation.machine import machine
+from dptkit.model.build import build_model
+from dptkit.presets import find_preset
+from dptkit.weights.tensor_file import write_tensors
+
+CODE = """
+import sys
+import numpy as np
+from dptkit import load
+model, weights, size = sys.argv[1], sys.argv[2] or None, int(sys.argv[3])
+predictor = load(model, weights=weights, size=size, device="cpu")
+predictor.predict(np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8))
+print(predictor.provenance.engine, predictor.provenance.precision, "torch" in sys.modules)
+"""
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def run(model: str, weights: str, size: int) -> tuple[int, str]:
+    """(peak resident bytes, what the process says)."""
+    command = [sys.executable, "-c", CODE, model, weights, str(size)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the prediction failed: exit code {process.returncode}")
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024), said.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="dpt-large")
+    parser.add_argument("--weights", default="")
+    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    preset = find_preset(options.model)
+    with TemporaryDirectory(prefix="dptkit-") as folder:
+        weights = options.weights
+        if weights == "random":
+            torch.manual_seed(0)
+            weights = str(Path(folder) / f"{preset.name}.safetensors")
+            network = build_model(preset.spec.model)
+            network.head.conv3.bias.data.fill_(1.0)  # off the last ReLU's zero
+            write_tensors(Path(weights), network.state_dict(), preset.spec)
+        first, _ = run(options.model, weights, options.size)  # converts, where nobody has
+        peak, said = run(options.model, weights, options.size)
+    engine, precision, with_torch = said.split()
+    size = preset.parameters * BYTES[precision]
+    limit = 1.3 * size + 300e6
+    met = "within" if peak <= limit else "OVER"
+    print(machine())
+    print(
+        f"{options.model}, {engine} {precision}: peak {peak / 1e6:.0f} MB, weights {size / 1e6:.0f} MB; "
+        f"{met} the limit of 1.3 x weights + 300 MB = {limit / 1e6:.0f} MB; torch imported: {with_torch}; "
+        f"the run before, which converts if nothing was kept: {first / 1e6:.0f} MB"
+    )
+    if options.json is not None:
+        facts = {"machine": machine(), "model": options.model, "engine": engine, "precision": precision}
+        numbers = {"peak_bytes": peak, "weights_bytes": size, "limit_bytes": limit, "first_peak_bytes": first}
+        options.json.write_text(json.dumps({**facts, **numbers}, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
