@@ -20,7 +20,7 @@ from miniatures import build_miniature, miniature_spec, random_image
 
 RATIO = 0.4
 ROUNDING = 2e-5
-"""As in test_engines.py. What merging changes is above it: seen 1.3e-4 in the hybrid at the smallest size, else more."""
+"""As in test_engines.py. What merging changes is above it: seen 1.3e-4 in the hybrid at the smallest, else more."""
 
 SHAPES = ((1, 4, 4), (1, 3, 7), (1, 6, 2), (1, 1, 1), (3, 2, 5))
 MODELS = ("dpt-base", "dpt-hybrid", "dpt-lite", "dpt-lite-street")
