@@ -20,7 +20,7 @@ from miniatures import build_miniature, miniature_spec, random_image
 
 RATIO = 0.4
 ROUNDING = 2e-5
-"""As in test_engines.py. It also says that both choose the same tokens: another choice is off by 1e-3 and more."""
+"""As in test_engines.py. What merging changes is above it: seen 1.3e-4 in the hybrid at the smallest, else more."""
 
 SHAPES = ((1, 4, 4), (1, 3, 7), (1, 6, 2), (1, 1, 1), (3, 2, 5))
 MODELS = ("dpt-base", "dpt-hybrid", "dpt-lite", "dpt-lite-street")
@@ -66,7 +66,7 @@ def test_any_size_gives_torchs_numbers(files: dict[str, str], model: str, engine
         differences[rows, columns] = float(np.abs(found.predict(pictures) - expected).max() / scale)
         effects[rows, columns] = float(np.abs(whole.predict(pictures) - expected).max() / scale)
     assert max(differences.values()) < ROUNDING, differences
-    assert min(effects.values()) > 10 * ROUNDING, "nothing was merged"
+    assert min(effects.values()) > 3 * ROUNDING, "nothing was merged"
 
 
 def test_another_ratio_is_another_compiled_model(files: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
