@@ -24,8 +24,50 @@ _OPERATORS = re.compile(
 )
 """What a graph of ours may call. torch looks other names up in its own modules, and torch.hub.load is one of them."""
 
-_EXPRESSION = re.compile(r"[A-Za-z0-9_+\-*/%(), <>=&|!]*")
-"""A size's formula. torch reads it by sympy, which evaluates it as Python; so no quotes, and no attributes."""
+_FORMULA = re.compile(r"[\w+\-*/%(), <>=!\[\]]*", re.ASCII)
+_CALL = re.compile(r"(\w+)\s*\(", re.ASCII)
+_FUNCTIONS = {
+    "Integer",
+    "Rational",
+    "Symbol",
+    "Add",
+    "Mul",
+    "Pow",
+    "Mod",
+    "PythonMod",
+    "FloorDiv",
+    "CleanDiv",
+    "CeilDiv",
+    "CeilToInt",
+    "FloorToInt",
+    "Max",
+    "Min",
+    "Equality",
+    "Unequality",
+    "Eq",
+    "Ne",
+    "StrictLessThan",
+    "LessThan",
+    "StrictGreaterThan",
+    "GreaterThan",
+    "And",
+    "Or",
+    "Not",
+    "PowByNatural",
+    "IntTrueDiv",
+    "TruncToInt",
+    "ModularIndexing",
+    "Where",
+    "ToFloat",
+    "Identity",
+    "max",
+    "min",
+    "and",
+    "or",
+    "not",
+}
+"""Sizes are formulas, which torch evaluates as Python, and so are a program's checks of its input: numbers and names
+of these functions and no other, and no attributes but `.size()`."""
 
 
 class ProgramBackend:
@@ -103,11 +145,16 @@ def _fault(value: Any) -> str | None:
                 return "pickled tensors"
             if isinstance(target, str) and "inputs" in item and not _OPERATORS.fullmatch(target):
                 return f"calls {target[:60]}"
-            if expression is not None and not (isinstance(expression, str) and _is_formula(expression)):
-                return "a size's formula that is none"
+            for formula in (*([] if expression is None else [expression]), *(item.get("guards_code") or [])):
+                if not _is_formula(formula):
+                    return f"a size's formula that is none: {str(formula)[:60]}"
             pending.extend(item.values())
     return None
 
 
-def _is_formula(text: str) -> bool:
-    return bool(_EXPRESSION.fullmatch(text)) and "__" not in text
+def _is_formula(text: Any) -> bool:
+    if not isinstance(text, str) or "__" in text:
+        return False
+    bare = re.sub(r"'\w+'", "name", text.replace(".size()", ""), flags=re.ASCII)
+    calls = [word for word in _CALL.findall(bare) if not word.isdigit()]
+    return bool(_FORMULA.fullmatch(bare)) and _FUNCTIONS.issuperset(calls) and not re.search(r"[)\]]\s*\(", bare)

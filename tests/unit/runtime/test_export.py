@@ -302,6 +302,8 @@ def _pt2(path: Path, parts: dict[str, object]) -> Path:
         ({"models/m.json": {"nodes": [{"target": "torch.hub.load", "inputs": []}]}}, "calls torch.hub.load"),
         ({"data/weights/w.json": {"config": {"w": {"use_pickle": True}}}}, "pickled tensors"),
         ({"models/m.json": {"dim": {"expr_str": "__import__('os').system('id')"}}}, "formula"),
+        ({"models/m.json": {"dim": {"expr_str": "open('name', 'w')"}}}, "formula"),
+        ({"models/m.json": {"guards_code": ["L['image'].size()[0] != exec('x')"]}}, "formula"),
         ({"data/aotinductor/m/x.so": 1}, "aotinductor"),
         ({"data/constants/custom_obj_0": 1}, "custom_obj"),
     ],
@@ -309,6 +311,24 @@ def _pt2(path: Path, parts: dict[str, object]) -> Path:
 def test_a_pt2_that_could_run_code_is_refused(tmp_path: Path, parts: dict[str, object], reason: str) -> None:
     with pytest.raises(WeightsError, match=f"could run code.*{reason}"):
         load(_pt2(tmp_path / "evil.pt2", parts), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("Mul(Integer(32), Symbol('s77', positive=True, integer=True))", True),
+        ("FloorDiv(Add(Symbol('s1'), Integer(-1)), Integer(2))", True),
+        ("1 + (-1 + L['image'].size()[3] // 8) // 2 != 1", True),
+        ("Symbol('a').func", False),
+        ("[print][0](1)", False),
+        ("Symbol('a b')", False),
+        ("(eval)('x')", False),
+    ],
+)
+def test_formulas_of_sizes(text: str, allowed: bool) -> None:
+    from dptkit.runtime.exported_program import _is_formula
+
+    assert _is_formula(text) is allowed
 
 
 def test_a_broken_pt2_is_one_line(tmp_path: Path) -> None:
