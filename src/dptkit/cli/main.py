@@ -22,6 +22,7 @@ from dptkit.cli.data_render import render
 from dptkit.cli.data_shard import shard
 from dptkit.cli.depth import depth
 from dptkit.cli.eval import evaluate
+from dptkit.cli.export import export
 from dptkit.cli.models import models
 from dptkit.cli.pull import pull
 from dptkit.cli.quantize import quantize
@@ -66,7 +67,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _verb in (depth, segment, models, pull, convert, quantize, train, ablate, compare):
+for _verb in (depth, segment, models, pull, convert, export, quantize, train, ablate, compare):
     app.command()(_with_exit_code(_verb))
 app.command("eval")(_with_exit_code(evaluate))
 _data = typer.Typer(name="data", help="Pictures with ground truth: check, shard, render.", no_args_is_help=True)

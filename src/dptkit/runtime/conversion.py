@@ -10,23 +10,39 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from dptkit.model.dpt import DPT
 from dptkit.model.encoders.transformer import PositionEmbedding
 from dptkit.runtime.backend import Backend
+from dptkit.runtime.card import IMAGE
+from dptkit.runtime.card import OUTPUT as RAW
 from dptkit.runtime.openvino_import import import_openvino
 
 ONNX_OPSET = 18
-INPUT, OUTPUT = "image", "raw"
+INPUT, OUTPUT = IMAGE, RAW
+IMAGE_AXES = {0: "batch", 2: "height", 3: "width"}
 
 
-def to_openvino(network: DPT) -> Any:
-    """float32 network in evaluation mode -> openvino.Model, [B, 3, H, W] -> [B, K, H, W], all but 3 and K free.
+class Shape(NamedTuple):
+    """What a graph is traced with, where that is not a DPT for any size.
 
+    example: an input. free: its axes that stay free, by name. name: of the input.
+    """
+
+    example: torch.Tensor
+    free: dict[int, str]
+    name: str = INPUT
+
+
+def to_openvino(network: nn.Module, shape: Shape | None = None) -> Any:
+    """Network in evaluation mode -> openvino.Model, [B, 3, H, W] -> [B, K, H, W], all but 3 and K free.
+
+    shape: for another module than a DPT, or another input.
     By the frontend's own interface: `openvino.convert_model` reports every use to its makers' servers.
     Raises RuntimeError if OpenVINO cannot take the network, ModuleNotFoundError if it is not installed.
     """
@@ -34,36 +50,39 @@ def to_openvino(network: DPT) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
+    shape = shape or _any_size(network)
     with _quiet(), torch.no_grad():
-        example = _example(network)
+        example = shape.example
         traced = torch.jit.trace(network, example, check_trace=False)
         decoder = TorchScriptPythonDecoder(traced, example_input=example)
         frontend = FrontEndManager().load_by_framework("pytorch")
         loaded = frontend.load(decoder)
-        loaded.set_partial_shape(loaded.get_inputs()[-1], openvino.PartialShape([-1, 3, -1, -1]))
+        sides = [-1 if axis in shape.free else side for axis, side in enumerate(example.shape)]
+        loaded.set_partial_shape(loaded.get_inputs()[-1], openvino.PartialShape(sides))
         model = frontend.convert(loaded)
     # The names through which readers find them, whatever the trace called them.
-    model.inputs[0].set_names({INPUT})
+    model.inputs[0].set_names({shape.name})
     model.outputs[0].set_names({OUTPUT})
     return model
 
 
-def to_onnx(network: DPT, path: Path) -> None:
-    """float32 network in evaluation mode -> ONNX file, [B, 3, H, W] -> [B, K, H, W], all but 3 and K free.
+def to_onnx(network: nn.Module, path: Path, shape: Shape | None = None) -> None:
+    """Network in evaluation mode -> ONNX file, [B, 3, H, W] -> [B, K, H, W], all but 3 and K free.
 
-    Raises ModuleNotFoundError if the package onnx is not installed.
+    shape: as for `to_openvino`. Raises ModuleNotFoundError if the package onnx is not installed.
     """
-    free = {0: "batch", 2: "height", 3: "width"}
+    shape = shape or _any_size(network)
+    free_output = {axis: name for axis, name in IMAGE_AXES.items() if name in shape.free.values()}
     with _quiet(), torch.no_grad():
         torch.onnx.export(
             network,
-            (_example(network),),
+            (shape.example,),
             str(path),
             dynamo=False,
             opset_version=ONNX_OPSET,
-            input_names=[INPUT],
+            input_names=[shape.name],
             output_names=[OUTPUT],
-            dynamic_axes={INPUT: free, OUTPUT: free},
+            dynamic_axes={shape.name: shape.free, OUTPUT: free_output},
         )
 
 
@@ -73,7 +92,7 @@ def require_agreement(backend: Backend, network: DPT) -> None:
     Some engines' ReLU turns NaN into zero, so that weights which hold it would give a picture instead of an error. One
     small picture, of another size than was traced; bounds are for what is broken, not for rounding.
     """
-    height, width = _example(network).shape[2:]
+    height, width = example_picture(network).shape[2:]
     picture = torch.randn(1, 3, width, height, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         wanted = network(picture).numpy()
@@ -85,7 +104,12 @@ def require_agreement(backend: Backend, network: DPT) -> None:
         raise RuntimeError(f"its numbers differ from torch's by {difference:.2g} of the largest")
 
 
-def _example(network: DPT) -> torch.Tensor:
+def _any_size(network: nn.Module) -> Shape:
+    assert isinstance(network, DPT)
+    return Shape(example_picture(network), IMAGE_AXES)
+
+
+def example_picture(network: DPT) -> torch.Tensor:
     """A small picture whose token grid is not the trained one, for which a trace would leave the resizing out."""
     stride = max(network.encoder.stride, 32)
     embeddings = [module for module in network.modules() if isinstance(module, PositionEmbedding)]

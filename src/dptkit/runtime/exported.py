@@ -18,7 +18,7 @@ from dptkit.runtime.choice import choose
 from dptkit.runtime.exported_files import BIN_KEY, sha256_of_file
 from dptkit.runtime.openvino_import import import_openvino
 
-ENGINE_OF_SUFFIX: dict[str, Engine] = {".xml": "openvino", ".onnx": "onnx", ".pt2": "torch"}
+ENGINE_OF_SUFFIX: dict[str, Engine] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch"}
 
 
 class ExportedModel(NamedTuple):
@@ -129,6 +129,8 @@ class ExportedBackend:
         size = images.shape[2:]
         if self._graph.size is None:
             require_stride(images, self._graph.stride)
+            if self._graph.smallest is not None and min(size) < min(self._graph.smallest):
+                raise ValueError(f"image size {size[0]}x{size[1]}: the graph takes {self._graph.smallest} and larger")
         elif size != self._graph.size:
             raise ValueError(f"image size {size[0]}x{size[1]}: the graph is for {self._graph.size} (height, width)")
         if self._graph.input == "pixels":

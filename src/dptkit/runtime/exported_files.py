@@ -54,8 +54,8 @@ def write_openvino(model: Any, path: Path, card: Card, force: bool = False) -> N
             import_openvino().serialize(model, str(drafts[0]), str(drafts[1]))
         except RuntimeError as error:
             raise OutputWriteError(f"cannot write {path}: {str(error).splitlines()[-1]}") from None
-        text = drafts[0].read_bytes()
-        new_xml.write_bytes(text.replace(_UNKNOWN.encode(), sha256_of_file(drafts[1]).encode()))
+        xml = drafts[0].read_bytes()
+        new_xml.write_bytes(xml.replace(_UNKNOWN.encode(), sha256_of_file(drafts[1]).encode()))
         drafts[1].replace(new_binary)
 
 
