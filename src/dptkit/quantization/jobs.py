@@ -41,7 +41,7 @@ class OpenVINOJob:
     """By NNCF, for OpenVINO on CPUs."""
 
     method = "NNCF post-training quantisation"
-    packages = ("nncf", "openvino")
+    packages: tuple[str, ...] = ("nncf", "openvino")
 
     def __init__(self, network: DPT) -> None:
         self._stride = network.encoder.stride
@@ -67,7 +67,7 @@ class ONNXJob:
     """By ONNX Runtime, for itself. folder: for files between the steps."""
 
     method = "ONNX Runtime static quantisation"
-    packages = ("onnx", "onnxruntime")
+    packages: tuple[str, ...] = ("onnx", "onnxruntime")
 
     def __init__(self, network: DPT, folder: Path) -> None:
         self._stride = network.encoder.stride

@@ -127,7 +127,7 @@ def test_gate_at_its_limit(after: float, refused: bool) -> None:
 def test_gate_needs_a_protocol_with_its_metric() -> None:
     assert Gate([], find_protocol("camvid-11"), {}).metric == "mean_iou"  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="does not give delta1"):
-        Gate([], find_protocol("diw"), {})  # type: ignore[arg-type]
+        Gate([], find_protocol("midas-zero-shot-diw"), {})  # type: ignore[arg-type]
 
 
 def test_pictures_are_spread_and_always_the_same(tmp_path: Path) -> None:
