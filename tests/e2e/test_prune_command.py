@@ -57,33 +57,3 @@ def test_pruned_by_pictures_then_used_converted_and_scored(model: Path, tmp_path
         maps.append(np.load(path))
     # docs/engines.md: float32 engines agree to 2e-5 of the range.
     assert np.abs(maps[0] - maps[1]).max() <= 2e-5 * np.ptp(maps[0])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "line"),
-    [
-        (["--heads", "1"], 2, "dpt: --heads: 1 is not a share from 0 to below 1\n"),
-        (["--mlp", "-0.1"], 2, "dpt: --mlp: -0.1 is not a share from 0 to below 1\n"),
-        (["--criterion", "taylor"], 2, "dpt: --criterion taylor needs pictures: --data DIR\n"),
-        (["--criterion", "tailor"], 2, "'tailor' is none of magnitude, taylor; did you mean taylor?\n"),
-        (["--data", "nowhere", "--dataset", "pictures"], 1, "nowhere"),
-        (["--data", ".", "--criterion", "magnitude"], 2, "looks at no pictures: leave --data out\n"),
-    ],
-)  # fmt: skip
-def test_mistakes_are_one_line(model: Path, tmp_path: Path, arguments: list[str], code: int, line: str) -> None:
-    done = dpt("prune", model, tmp_path / "out.safetensors", *arguments)
-    assert done.returncode == code
-    assert line in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "out.safetensors").exists()
-
-
-def test_an_output_that_is_there_stays(model: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.safetensors"
-    out.write_bytes(b"precious")
-    done = dpt("prune", model, out, "--heads", "0.5")
-    assert done.returncode == 1
-    assert done.stderr == f"dpt: {out}: is there already; --force replaces it\n"
-    assert out.read_bytes() == b"precious"
-    assert dpt("prune", model, out, "--heads", "0.5", "--force").returncode == 0
-    assert read_spec(out) is not None

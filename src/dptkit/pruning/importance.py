@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dptkit.config import ModelSpec
 from dptkit.model.dpt import DPT
+from dptkit.model.encoders.transformer import Block
 from dptkit.pruning.removal import BLOCKS, block_sizes
 from dptkit.shapes import Float
 
@@ -71,10 +72,10 @@ def importance_of_gates(
     weights: list[Tensor] = []
     sums: list[Importance] = []
     for block in blocks.children():
-        pair = (block.get_parameter("attention.projection.weight"), block.get_parameter("mlp.fc2.weight"))
-        weights += pair
-        heads = int(block.get_submodule("attention").heads)  # type: ignore[arg-type]
-        sums.append(Importance(torch.zeros(heads, dtype=torch.float64), torch.zeros(pair[1].shape[1]).double()))
+        assert isinstance(block, Block)
+        weights += (block.attention.projection.weight, block.mlp.fc2.weight)
+        counts = block.attention.heads, block.mlp.fc2.in_features
+        sums.append(Importance(*(torch.zeros(count, dtype=torch.float64) for count in counts)))
     network.eval().requires_grad_(False)
     for weight in weights:
         weight.requires_grad_(True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dptkit.config import BlockSizes, HybridConfig, LiteConfig, ModelConfig, ModelSpec, ViTConfig
+from dptkit.config import BlockSizes, ModelConfig, ModelSpec
 from dptkit.errors import ConfigError
 
 BLOCKS = "encoder.transformer.blocks"
@@ -29,7 +29,7 @@ class Kept(NamedTuple):
 def block_sizes(model: ModelConfig) -> BlockSizes:
     """Heads and MLP neurons of each block that is built. Raises ConfigError for a network without attention."""
     encoder = model.encoder
-    if not isinstance(encoder, (ViTConfig, HybridConfig, LiteConfig)):
+    if "blocks" not in vars(encoder):
         raise ConfigError(f"an encoder of kind {encoder.kind} has no attention heads to prune")
     if encoder.blocks is not None:
         return encoder.blocks

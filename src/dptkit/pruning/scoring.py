@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dptkit.config import DepthDecoding, ModelSpec, PreprocessConfig
-from dptkit.data.augment import Augment, RandomCrop, ResizeToHold, ToInverseDepth
+from dptkit.data.augment import Augment, Augmentation, RandomCrop, ResizeToHold, ToInverseDepth
 from dptkit.data.batches import Batch, Collate, MixedSample
 from dptkit.data.sample import Dataset
 from dptkit.errors import DataError
@@ -62,13 +62,15 @@ def _loss_for(spec: ModelSpec) -> LossConfig:
 
 
 def _batches(spec: ModelSpec, dataset: Dataset, count: int) -> list[Batch]:
-    crop = (ResizeToHold(spec.preprocess.size), RandomCrop(spec.preprocess.size))
     relative = spec.task == "depth" and isinstance(_loss_for(spec), DepthLoss)
-    augment = Augment((ToInverseDepth(), *crop) if relative else crop)
+    steps: list[Augmentation] = [ToInverseDepth()] if relative else []
+    augment = Augment((*steps, ResizeToHold(spec.preprocess.size), RandomCrop(spec.preprocess.size)))
+    wanted: tuple[str, ...] = _RELATIVE if relative else ("depth_m",)
+    if spec.task == "segmentation":
+        wanted = ("labels",)
     found = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)).tolist():
         sample = dataset[index]
-        wanted = ("labels",) if spec.task == "segmentation" else ("depth_m",) if not relative else _RELATIVE
         if sample.valid.any() and sample.quantity not in wanted:
             raise DataError(
                 f"{dataset.name}: {sample.name} holds {sample.quantity} in {sample.unit}; {spec.name} needs "

@@ -63,7 +63,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, layer_norm_eps: float, kept: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=layer_norm_eps)
-        kept_heads, hidden = (None, 4 * width) if kept is None else kept
+        kept_heads, hidden = (heads, 4 * width) if kept is None else kept
         self.attention = Attention(width, heads, kept_heads)
         self.norm2 = nn.LayerNorm(width, eps=layer_norm_eps)
         self.mlp = MLP(width, hidden)
@@ -161,7 +161,7 @@ class Transformer(nn.Module):
         self.merge_before = 1  # the first block sees all tokens, and so do taps of it
         self.prefix_tokens = nn.Parameter(torch.zeros(1, prefix_tokens, width))
         self.position_embedding = PositionEmbedding(width, position_grid, prefix_tokens)
-        sizes = [None] * (out_indices[-1] + 1) if block_sizes is None else block_sizes
+        sizes: Sequence[tuple[int, int] | None] = [None] * (out_indices[-1] + 1) if block_sizes is None else block_sizes
         if len(sizes) != out_indices[-1] + 1:
             raise ValueError(f"{len(sizes)} block sizes for {out_indices[-1] + 1} blocks")
         self.blocks = nn.ModuleList(Block(width, heads, layer_norm_eps, kept) for kept in sizes)
