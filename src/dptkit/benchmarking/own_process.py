@@ -43,8 +43,15 @@ def measure_in_own_process(
     model: str, engine: str, device: str, precision: str, size: int | None, paths: Sequence[Path]
 ) -> OwnProcess:
     """`paths`: one batch. Raises OwnProcessError."""
-    request = {"model": model, "engine": engine, "device": device, "precision": precision, "size": size}
-    request |= {"paths": [str(path) for path in paths], "started": time.time()}
+    request: dict[str, Any] = {
+        "model": model,
+        "engine": engine,
+        "device": device,
+        "precision": precision,
+        "size": size,
+        "paths": [str(path) for path in paths],
+        "started": time.time(),
+    }
     command = [sys.executable, "-m", "dptkit.benchmarking.own_process", json.dumps(request)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
