@@ -60,7 +60,7 @@ def open_kitti(
     """
     check_split("kitti", split, LISTS)
     require_folder("kitti", root, images, depth)
-    hint = "a list of Eigen's split, as in BTS's train_test_inputs/; name another with list_file"
+    hint = "get the list from https://github.com/cleinc/bts, train_test_inputs/, or name another with list_file"
     path = require_file("kitti", root, list_file or LISTS[split], hint)
     places = tuple(place for place in (depth, f"{depth}/train", f"{depth}/val") if (root / place).is_dir())
     where = lru_cache(maxsize=None)(lambda drive: _place(root, places, drive))

@@ -60,10 +60,10 @@ def _drawn(pixels: Image, picture: PairsPicture, size: tuple[int, int]) -> Image
     scale = np.array(size) / pixels.shape[:2]
     for pair, nearer, right in zip(picture.points, picture.nearer, picture.right, strict=True):
         colour = RIGHT if right else WRONG
-        ends = [tuple(int(at) for at in (place * scale)[::-1]) for place in pair]
-        cv2.line(canvas, *ends, _EDGE, 3, cv2.LINE_AA)
-        cv2.line(canvas, *ends, colour, 1, cv2.LINE_AA)
-        for end, filled in zip(ends, (nearer == 1, nearer == -1), strict=True):
+        a, b = (tuple(int(at) for at in (place * scale)[::-1]) for place in pair)
+        cv2.line(canvas, a, b, _EDGE, 3, cv2.LINE_AA)
+        cv2.line(canvas, a, b, colour, 1, cv2.LINE_AA)
+        for end, filled in zip((a, b), (nearer == 1, nearer == -1), strict=True):
             cv2.circle(canvas, end, 6, _EDGE, -1, cv2.LINE_AA)
             cv2.circle(canvas, end, 5, colour, -1 if filled else 2, cv2.LINE_AA)
     return np.asarray(canvas, np.uint8)

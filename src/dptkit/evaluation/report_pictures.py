@@ -162,8 +162,8 @@ def draw_picture(picture: ReportPicture | PairsPicture, side: int = SIDE) -> Dra
     factor = min(1.0, side / max(height, width))
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
     if isinstance(picture, PairsPicture):
-        panels = tuple(_panel(caption, pixels) for caption, pixels in pairs_panels(picture, size))
-        return DrawnPicture(panels, "", LEGEND)
+        drawn = tuple(_panel(caption, pixels) for caption, pixels in pairs_panels(picture, size))
+        return DrawnPicture(drawn, "", LEGEND)
     image = _resized(picture.image, size, cv2.INTER_AREA)
     if picture.classes:
         return _draw_labels(picture, image, size)

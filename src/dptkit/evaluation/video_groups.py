@@ -120,11 +120,11 @@ class _Video:
                 entry = scored(self._setting, read, self._reader(read.index), fit)
             image = entry.image
             if here is not None and image.state != "skipped":
-                error = None
+                apart = None
                 if earlier is not None and earlier[0] == place[read.index] - 1:
                     value = frame_pair_error(earlier[1], *here)
-                    error = value if np.isfinite(value) else None
-                image = replace(image, scores={**image.scores, VIDEO_METRICS[0]: error})
+                    apart = value if np.isfinite(value) else None
+                image = replace(image, scores={**image.scores, VIDEO_METRICS[0]: apart})
             first = self._seconds.get(read.index, {})
             yield Entry(entry.index, image, {s: entry.seconds[s] + first.get(s, 0.0) for s in STAGES})
 
