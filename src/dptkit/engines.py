@@ -50,9 +50,10 @@ def open_model(
     device: str = "auto",
     precision: PrecisionChoice = "auto",
     progress: Progress | None = None,
+    streams: int = 1,
 ) -> ReadyModel:
     """Bring a model onto an engine. Arguments and errors are those of `dptkit.load`."""
-    choice = choose(engine, device, precision)
+    choice = choose(engine, device, precision)._replace(streams=streams)
     if choice.engine != "torch":
         try:
             return _open_compiled(model, weights, choice, progress)
@@ -129,7 +130,7 @@ def _read(entry: Path, choice: Choice) -> Backend:
     stride = int((entry / _STRIDE).read_text("utf-8"))
     if choice.engine == "onnx":
         return onnx_backend.ONNXBackend(entry / _ONNX, choice.device, stride)
-    compiled = openvino_backend.read_compiled(entry / _BLOB, choice.precision)
+    compiled = openvino_backend.read_compiled(entry / _BLOB, choice.precision, choice.streams)
     return openvino_backend.OpenVINOBackend(compiled, choice.precision, stride)
 
 
@@ -139,7 +140,7 @@ def _compile(network: DPT, choice: Choice, cache: CompiledCache | None, facts: d
     stride = network.encoder.stride
     compiled = None
     if choice.engine == "openvino":
-        compiled = openvino_backend.compile_graph(to_openvino(network), choice.precision)
+        compiled = openvino_backend.compile_graph(to_openvino(network), choice.precision, choice.streams)
 
     def write(folder: Path) -> None:
         (folder / _STRIDE).write_text(str(stride), "utf-8")

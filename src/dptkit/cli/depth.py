@@ -57,7 +57,8 @@ def depth(
     colour = options.parse_colour(background)
 
     from dptkit.cli.loading import check_usage, load_predictor
-    from dptkit.cli.pictures import Picture, PictureRun, Result
+    from dptkit.cli.one_picture import Picture, Result
+    from dptkit.cli.pictures import PictureRun
     from dptkit.outputs import DepthMap
 
     computing = check_usage(model, "depth", engine, device, precision)
@@ -94,5 +95,13 @@ def depth(
         as_json,
     )
     return run.start(
-        lambda: load_predictor(model, "depth", weights=weights, computing=computing, size=size, background=colour)
+        lambda streams: load_predictor(
+            model,
+            "depth",
+            weights=weights,
+            computing=computing,
+            size=size,
+            background=colour,
+            streams=streams,
+        )
     )

@@ -81,7 +81,7 @@ def write_scores(path: str | os.PathLike[str], seg: SegmentationMap) -> Path:
         codes[rows] = np.rint(scores.astype(np.float64) * _SCORE_STEPS)
     meaning = "score = stored / 65535: softmax probability of the chosen class"
     record = _record(seg, "scores", meaning) | {"scale": 1 / _SCORE_STEPS, "offset": 0.0}
-    return _write(path, encode_png(Image.fromarray(codes), record))
+    return _write(path, encode_array(codes, record, "smooth"))
 
 
 def write_segments_json(path: str | os.PathLike[str], seg: SegmentationMap) -> Path:

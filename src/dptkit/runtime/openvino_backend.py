@@ -71,9 +71,9 @@ def identity() -> dict[str, str]:
     }
 
 
-def compile_graph(model: Any, precision: Precision) -> Any:
-    """openvino.Model -> openvino.CompiledModel."""
-    return import_openvino().Core().compile_model(model, _DEVICE, _settings(precision))
+def compile_graph(model: Any, precision: Precision, streams: int = 1) -> Any:
+    """openvino.Model -> openvino.CompiledModel, for `streams` predictions side by side."""
+    return import_openvino().Core().compile_model(model, _DEVICE, _settings(precision, streams))
 
 
 def write_compiled(compiled: Any, path: Path) -> None:
@@ -82,14 +82,16 @@ def write_compiled(compiled: Any, path: Path) -> None:
     path.write_bytes(stream if isinstance(stream, bytes) else stream.getbuffer())
 
 
-def read_compiled(path: Path, precision: Precision) -> Any:
+def read_compiled(path: Path, precision: Precision, streams: int = 1) -> Any:
     """What `write_compiled` wrote on a machine of the same `identity`. Raises RuntimeError if OpenVINO refuses it.
 
-    The file is mapped, not read: its pages are shared between processes.
+    The file is mapped, not read: its pages are shared between processes. `streams` need not be those it was compiled
+    for.
     """
     openvino = import_openvino()
-    return openvino.Core().import_model(openvino.tensor_from_file(path), _DEVICE, _settings(precision))
+    return openvino.Core().import_model(openvino.tensor_from_file(path), _DEVICE, _settings(precision, streams))
 
 
-def _settings(precision: Precision) -> dict[str, str]:
-    return {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+def _settings(precision: Precision, streams: int) -> dict[str, str]:
+    common = {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
+    return common | ({"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": str(streams)})
