@@ -40,14 +40,16 @@ class Predictor:
         weights_sha256: str | None = None,
         *,
         background: tuple[int, int, int] = WHITE,
+        streams: int = 1,
     ) -> None:
-        """`background`: the RGB colour that transparent pictures are composited on.
+        """`background`: the RGB colour that transparent pictures are composited on. `streams`: as in `load`.
 
         `provenance` is what every result says about its origin, but for the network's input size.
         """
         self.spec = spec
         self.backend = backend
         self.background = background
+        self.streams = streams
         self.provenance = Provenance(
             spec.name, __version__, weights_sha256, engine=backend.engine, precision=backend.precision
         )
@@ -148,4 +150,5 @@ def load(
     )
     if size is not None:
         spec = replace(spec, preprocess=with_size(spec.preprocess, size))
-    return Predictor(spec, backend, sha256, background=background)
+    side_by_side = streams if backend.engine == "openvino" else 1
+    return Predictor(spec, backend, sha256, background=background, streams=side_by_side)

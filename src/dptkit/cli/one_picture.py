@@ -74,14 +74,20 @@ class PictureWork:
         self._load, self._write_result, self._file = load, write, file
         self._scores, self._fail_fast, self._halt = scores, fail_fast, halt
         self._predictor: Predictor | None = None
+        self._gate = threading.Semaphore()
 
     def load(self) -> Predictor:
         """The model, loaded by the first call, which must be over before threads make the next."""
-        self._predictor = self._predictor or self._load()
+        if self._predictor is None:
+            self._predictor = self._load()
+            # One more than the engine does side by side, whose picture is resized meanwhile; a GPU's memory is small.
+            self._gate = threading.Semaphore(self._predictor.streams + 1)
         return self._predictor
 
     def __call__(self, unit: Sequence[Input | Failed | Skipped], *, alone: bool = False) -> list[Outcome]:
-        """Raises MemoryError unless `alone`, in which case it is the picture's failure."""
+        """Raises MemoryError, so that it is tried again alone; if it is `alone`, that is the picture's failure."""
+        # Standard input is read once only.
+        alone = alone or any(isinstance(entry, Input) and entry.path is None for entry in unit)
         shortage: tuple[type[Exception], ...] = (MemoryError,) if alone else ()
         outcomes: dict[int, Outcome] = {}
         pictures: list[tuple[int, Input, Picture]] = []
@@ -115,7 +121,8 @@ class PictureWork:
             return
         started = time.perf_counter()
         try:
-            results = self.load().predict_batch([picture for *_, picture in pictures], scores=self._scores)
+            with self._gate:
+                results = self.load().predict_batch([picture for *_, picture in pictures], scores=self._scores)
         # torch tells of a device without memory by a RuntimeError.
         except (DptkitError, MemoryError, RuntimeError) as error:
             if len(pictures) > 1:
