@@ -72,7 +72,7 @@ def depth(
             for name in DEPTH_SUFFIXES
             if name in wanted
         }
-        valid = result.values[result.valid]
+        valid = result.values if result.valid.all() else result.values[result.valid]
         return {
             "outputs": {name: str(file.path) for name, file in written.items()},
             "quantity": result.quantity,
