@@ -88,7 +88,7 @@ class PictureWork:
         """Raises MemoryError, so that it is tried again alone; if it is `alone`, that is the picture's failure."""
         # Standard input is read once only.
         alone = alone or any(isinstance(entry, Input) and entry.path is None for entry in unit)
-        shortage: tuple[type[Exception], ...] = (MemoryError,) if alone else ()
+        caught: tuple[type[Exception], ...] = (DptkitError, MemoryError) if alone else (DptkitError,)
         outcomes: dict[int, Outcome] = {}
         pictures: list[tuple[int, Input, Picture]] = []
         for index, entry in enumerate(unit):
@@ -99,10 +99,10 @@ class PictureWork:
                 continue
             try:
                 pictures.append((index, entry, self._read(entry)))
-            except (DptkitError, *shortage) as error:
+            except caught as error:
                 outcomes[index] = Failed(entry.name, _message(error, entry.name))
         if not (self._fail_fast and any(isinstance(outcome, Failed) for outcome in outcomes.values())):
-            self._predict(pictures, outcomes, shortage)
+            self._predict(pictures, outcomes, caught)
         return [outcomes[index] for index in sorted(outcomes)]
 
     def _read(self, entry: Input) -> Picture:
@@ -115,7 +115,7 @@ class PictureWork:
         self,
         pictures: list[tuple[int, Input, Picture]],
         outcomes: dict[int, Outcome],
-        shortage: tuple[type[Exception], ...],
+        caught: tuple[type[Exception], ...],
     ) -> None:
         if not pictures or self._halt.is_set():
             return
@@ -128,9 +128,9 @@ class PictureWork:
             if len(pictures) > 1:
                 for single in pictures:  # find the picture that is to blame
                     if not self._stops(outcomes):
-                        self._predict([single], outcomes, shortage)
+                        self._predict([single], outcomes, caught)
                 return
-            if isinstance(error, MemoryError) and not shortage:
+            if isinstance(error, MemoryError) and MemoryError not in caught:
                 raise
             index, entry, _ = pictures[0]
             outcomes[index] = Failed(entry.name, f"{printable(entry.name)}: {_cause(error)}")
@@ -139,7 +139,7 @@ class PictureWork:
         for (index, entry, picture), result in zip(pictures, results, strict=True):
             if self._halt.is_set() or self._stops(outcomes):
                 return
-            outcomes[index] = self._write(entry, picture, result, seconds, shortage)
+            outcomes[index] = self._write(entry, picture, result, seconds, caught)
 
     def _stops(self, outcomes: dict[int, Outcome]) -> bool:
         """Whether the rest of these pictures is to be left."""
@@ -147,11 +147,11 @@ class PictureWork:
         return any(self._fail_fast or failure.hopeless for failure in failures)
 
     def _write(
-        self, entry: Input, picture: Picture, result: Result, seconds: float, shortage: tuple[type[Exception], ...]
+        self, entry: Input, picture: Picture, result: Result, seconds: float, caught: tuple[type[Exception], ...]
     ) -> Outcome:
         try:
             report = self._write_result(self._file(entry, ""), picture, result)
-        except (DptkitError, *shortage) as error:
+        except caught as error:
             cause = error.__cause__
             hopeless = isinstance(cause, OSError) and cause.errno in _HOPELESS
             return Failed(entry.name, _message(error, entry.name), hopeless)

@@ -43,7 +43,7 @@ def _deflated(pixels: npt.NDArray[Any], content: Literal["smooth", "flat"]) -> I
     strategy, filtering = (zlib.Z_RLE, _SUB) if content == "smooth" else (zlib.Z_DEFAULT_STRATEGY, _NONE)
     deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY_LEVEL, strategy)
     for rows in row_strips(*pixels.shape[:2]):
-        if data := deflate.compress(_filtered(pixels[rows], filtering)):
+        if data := deflate.compress(_filtered(pixels[rows], filtering).data):
             yield data
     yield deflate.flush()
 

@@ -79,7 +79,8 @@ def count_pixels(source: ImageSource | Any) -> int:
     if isinstance(source, np.ndarray):
         return int(np.prod(source.shape[:2]))
     if is_tensor(source):
-        return int(np.prod(source.shape[-2:]))
+        shape: Any = source.shape  # type: ignore[union-attr]
+        return int(np.prod(shape[-2:]))
     return 0
 
 
