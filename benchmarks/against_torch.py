@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from alternating import Results, alternate, median_ratio
 
+from alternating import Results, alternate, median_ratio
 from dptkit.engines import open_model
 from dptkit.runtime.torch_backend import TorchBackend
 from dptkit.weights.load import load_model

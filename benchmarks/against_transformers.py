@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from alternating import Results, alternate, median_ratio, product_rate
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BitConfig, DPTConfig, DPTForDepthEstimation
 
+from alternating import Results, alternate, median_ratio, product_rate
 from dptkit.config import ModelConfig
 from dptkit.engines import open_model
 from dptkit.model.build import build_model

@@ -52,6 +52,7 @@ def open_model(
     precision: PrecisionChoice = "auto",
     token_merge: float = 0.0,
     progress: Progress | None = None,
+    streams: int = 1,
 ) -> ReadyModel:
     """Bring a model onto an engine. Arguments and errors are those of `dptkit.load`."""
     token_merge = check_token_merge(token_merge)
@@ -65,7 +66,7 @@ def open_model(
             )
         exported = open_exported(path, engine, device, precision)
         return ReadyModel(exported.spec, exported.backend, exported.card.graph.weights_sha256)
-    choice = choose(engine, device, precision)
+    choice = choose(engine, device, precision)._replace(streams=streams)
     if choice.engine != "torch":
         try:
             return _open_compiled(model, weights, choice, token_merge, progress)
@@ -144,7 +145,7 @@ def _read(entry: Path, choice: Choice) -> Backend:
     stride = int((entry / _STRIDE).read_text("utf-8"))
     if choice.engine == "onnx":
         return onnx_backend.ONNXBackend(entry / _ONNX, choice.device, stride)
-    return openvino_backend.read_compiled(entry / _BLOB, choice.precision, stride)
+    return openvino_backend.read_compiled(entry / _BLOB, choice.precision, stride, choice.streams)
 
 
 def _compile(network: DPT, choice: Choice, cache: CompiledCache | None, facts: dict[str, str]) -> Backend:
@@ -153,7 +154,7 @@ def _compile(network: DPT, choice: Choice, cache: CompiledCache | None, facts: d
     stride = network.encoder.stride
     compiled = None
     if choice.engine == "openvino":
-        compiled = openvino_backend.compile_graph(to_openvino(network), choice.precision)
+        compiled = openvino_backend.compile_graph(to_openvino(network), choice.precision, choice.streams)
 
     def write(folder: Path) -> None:
         (folder / _STRIDE).write_text(str(stride), "utf-8")

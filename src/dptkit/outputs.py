@@ -58,7 +58,8 @@ class DepthMap:
             raise ValueError(f"values must be float32 [H, W], not {self.values.dtype} {self.values.shape}")
         if self.valid.shape != self.values.shape or self.valid.dtype != np.bool_:
             raise ValueError(f"valid must be bool {self.values.shape}, not {self.valid.dtype} {self.valid.shape}")
-        if not np.isfinite(self.values, where=self.valid, out=np.ones(self.valid.shape, bool)).all():
+        finite = np.isfinite(self.values)
+        if not (finite.all() or (finite | ~self.valid).all()):
             raise ValueError("valid values must be finite")
 
     @property

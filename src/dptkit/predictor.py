@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from dptkit.config import DepthDecoding, ModelSpec
 from dptkit.engines import open_model
-from dptkit.image_io import read_image
+from dptkit.image_io import count_pixels, read_image
 from dptkit.outputs import DepthMap, Provenance, SegmentationMap
+from dptkit.overlap import Overlap
 from dptkit.postprocess import decode_depth, decode_segmentation
 from dptkit.preprocess import preprocess, with_size
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice
@@ -41,8 +42,9 @@ class Predictor:
         *,
         background: tuple[int, int, int] = WHITE,
         token_merge: float = 0.0,
+        streams: int = 1,
     ) -> None:
-        """`background`: the RGB colour that transparent pictures are composited on.
+        """`background`: the RGB colour that transparent pictures are composited on. `streams`: as in `load`.
         `token_merge`: the ratio at which the backend merges tokens, for the record.
 
         `provenance` is what every result says about its origin, but for the network's input size.
@@ -50,6 +52,7 @@ class Predictor:
         self.spec = spec
         self.backend = backend
         self.background = background
+        self.streams = streams
         self.provenance = Provenance(
             spec.name,
             __version__,
@@ -85,16 +88,31 @@ class Predictor:
         return [results[index] for index in range(len(images))]
 
     def predict_stream(
-        self, sources: Iterable[Any], *, batch_size: int = 1, scores: bool = False
+        self, sources: Iterable[Any], *, batch_size: int = 1, scores: bool = False, workers: int = 1
     ) -> Iterator[DepthMap | SegmentationMap]:
-        """Any number of pictures, in order, in constant memory: no more than `batch_size` are held at a time."""
+        """Any number of pictures, in order, in constant memory: no more than `batch_size` are held at a time.
+
+        workers: threads that each read, preprocess, predict and resize a batch, so that these overlap; the results are
+        the same. One more than the `streams` that the model was loaded with keeps them all busy. Up to `workers` + 2
+        batches are then held, fewer where pictures are large. `sources` is read by the thread that takes the results.
+        """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         remaining = iter(sources)
-        while results := self.predict_batch(list(islice(remaining, batch_size)), scores=scores):
-            results.reverse()
-            while results:  # let go of each result before the next batch is read
-                yield results.pop()
+        batches = iter(lambda: list(islice(remaining, batch_size)), [])
+        overlap = Overlap(
+            lambda batch: self.predict_batch(batch, scores=scores),
+            batches,
+            workers,
+            cost=lambda batch: sum(map(count_pixels, batch)),
+        )
+        try:
+            for results in overlap:
+                results.reverse()
+                while results:  # let go of each result before the next batch is read
+                    yield results.pop()
+        finally:
+            overlap.close()
 
     def _decode(self, raw: npt.NDArray[np.float32], size: tuple[int, ...], scores: bool) -> DepthMap | SegmentationMap:
         provenance = replace(self.provenance, network_size=(raw.shape[1], raw.shape[2]))
@@ -119,6 +137,7 @@ def load(
     token_merge: float = 0.0,
     background: tuple[int, int, int] = WHITE,
     progress: Progress | None = None,
+    streams: int = 1,
 ) -> Predictor:
     """Load a model for prediction.
 
@@ -133,11 +152,22 @@ def load(
     see docs/token-merging.md.
     background: the RGB colour that transparent pictures are composited on.
     progress: called with (bytes so far, bytes in all or None) while weights are downloaded.
+    streams: predictions that run side by side when several threads ask for them, each by its share of the cores: more
+    pictures per second from a folder, a longer wait for each. The engine OpenVINO alone has more than one.
     Raises UnknownModelError, WeightsError, DownloadError or ConfigError, each with one line that says what to do.
     """
     spec, backend, sha256 = open_model(
-        model, weights, engine=engine, device=device, precision=precision, token_merge=token_merge, progress=progress
+        model,
+        weights,
+        engine=engine,
+        device=device,
+        precision=precision,
+        token_merge=token_merge,
+        progress=progress,
+        streams=streams,
     )
     if size is not None:
         spec = replace(spec, preprocess=with_size(spec.preprocess, size))
-    return Predictor(spec, backend, sha256, background=background, token_merge=check_token_merge(token_merge))
+    side_by_side = streams if backend.engine == "openvino" else 1
+    merged = check_token_merge(token_merge)
+    return Predictor(spec, backend, sha256, background=background, token_merge=merged, streams=side_by_side)

@@ -361,3 +361,33 @@ def test_weights_that_do_not_fit_are_one_line(published: dict[str, Preset], tmp_
         load(large)
     with pytest.raises(WeightsError, match="whole model already"):
         load(whole, weights=large)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_stream_by_threads_gives_the_same_in_the_same_order(lite: Predictor, batch_size: int) -> None:
+    images = [picture(48, 48 + 16 * (seed % 4), seed) for seed in range(10)]
+    serial = list(lite.predict_stream(images, batch_size=batch_size))
+    side_by_side = list(lite.predict_stream(iter(images), batch_size=batch_size, workers=3))
+    for found, wanted in zip(side_by_side, serial, strict=True):
+        assert isinstance(found, DepthMap)
+        assert isinstance(wanted, DepthMap)
+        np.testing.assert_array_equal(found.values, wanted.values)
+
+
+def test_stream_by_threads_is_bounded_and_ends_with_its_consumer(lite: Predictor, tmp_path: Path) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Picture]:
+        nonlocal taken
+        for seed in itertools.count():
+            taken += 1
+            yield picture(seed=seed)
+
+    stream = lite.predict_stream(endless(), workers=2)
+    for _ in itertools.islice(stream, 5):
+        pass
+    assert taken <= 5 + 2 + 2 + 1  # given; at work; finished; in hand
+    stream.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("dptkit-picture")]
+    with pytest.raises(ImageReadError, match=r"no\.jpg"):
+        list(lite.predict_stream([picture(), tmp_path / "no.jpg"], workers=2))

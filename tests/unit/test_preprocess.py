@@ -264,3 +264,15 @@ def test_with_size_keeps_the_ratio_of_the_target(name: str, size: int, expected:
 def test_lower_bound_also_for_targets_that_are_no_multiple() -> None:
     config = PreprocessConfig(size=(100, 100), policy="lower_bound")
     assert network_size(97, 99, config) == original_rule(97, 99, config) == (128, 128)
+
+
+@pytest.mark.parametrize("name", ["dpt-lite", "dpt-large"])
+@pytest.mark.parametrize("size", [(480, 640), (97, 33), (1, 1), (224, 224), (384, 384)])
+def test_channels_together_or_one_at_a_time_are_the_same_numbers(
+    name: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PRESETS[name].spec.preprocess
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    together = preprocess(image, config)
+    monkeypatch.setattr("dptkit.preprocess._AT_ONCE", 0)
+    np.testing.assert_array_equal(preprocess(image, config), together)

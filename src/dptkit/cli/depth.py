@@ -58,7 +58,8 @@ def depth(
     colour = options.parse_colour(background)
 
     from dptkit.cli.loading import check_usage, load_predictor
-    from dptkit.cli.pictures import Picture, PictureRun, Result
+    from dptkit.cli.one_picture import Picture, Result
+    from dptkit.cli.pictures import PictureRun
     from dptkit.outputs import DepthMap
 
     computing = check_usage(model, "depth", engine, device, precision, token_merge)
@@ -72,7 +73,7 @@ def depth(
             for name in DEPTH_SUFFIXES
             if name in wanted
         }
-        valid = result.values[result.valid]
+        valid = result.values if result.valid.all() else result.values[result.valid]
         return {
             "outputs": {name: str(file.path) for name, file in written.items()},
             "quantity": result.quantity,
@@ -95,5 +96,13 @@ def depth(
         as_json,
     )
     return run.start(
-        lambda: load_predictor(model, "depth", weights=weights, computing=computing, size=size, background=colour)
+        lambda streams: load_predictor(
+            model,
+            "depth",
+            weights=weights,
+            computing=computing,
+            size=size,
+            background=colour,
+            streams=streams,
+        )
     )

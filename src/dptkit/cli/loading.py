@@ -43,6 +43,7 @@ def load_predictor(
     computing: Computing,
     size: int | None,
     background: tuple[int, int, int],
+    streams: int = 1,
 ) -> Predictor:
     """As `dptkit.load`; raises ConfigError if the model is of another task."""
     bar = DownloadBar(model)
@@ -57,6 +58,7 @@ def load_predictor(
             size=size,
             background=background,
             progress=bar,
+            streams=streams,
         )
     finally:
         bar.close()

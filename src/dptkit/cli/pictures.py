@@ -1,33 +1,38 @@
-"""The loop that `dpt depth` and `dpt segment` share: read, predict, write; one picture's failure is not the end."""
+"""The loop that `dpt depth` and `dpt segment` share: read, predict, write; one picture's failure is not the end.
+
+Threads do the work on several pictures at once; the thread that called tells of them, in the order of the inputs.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
 from dptkit.cli.inputs import BadInput, Input, count_inputs, find_inputs
+from dptkit.cli.one_picture import Done, Failed, Outcome, PictureWork, Skipped, WriteResult, opencv_in_one_thread
 from dptkit.cli.progress import PictureScreen
-from dptkit.errors import DptkitError, ImageReadError
-from dptkit.image_io import read_image
+from dptkit.image_io import count_pixels
 from dptkit.image_io.names import printable
-from dptkit.outputs import DepthMap, SegmentationMap
+from dptkit.overlap import Overlap
 from dptkit.predictor import Predictor
 
-Picture = npt.NDArray[np.uint8]
-Result = DepthMap | SegmentationMap
+MOST_STREAMS = 8
+"""Predictions side by side: beyond, each has cores enough, and memory for their activations grows with them."""
 
-WriteResult = Callable[[Path, Picture, Result], dict[str, Any]]
-"""(path without suffix, picture, result) -> what to report, with "outputs": the files written, by format."""
+Load = Callable[[int], Predictor]
+"""Streams, as in `dptkit.load` -> predictor."""
+
+_Unit = tuple[Input | Failed | Skipped, ...]
+"""Pictures that run through the network together, and what there is to say of inputs between them."""
 
 
 @dataclass
@@ -35,6 +40,7 @@ class _Counts:
     done: int = 0
     failed: int = 0
     skipped: int = 0
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,106 +58,91 @@ class PictureRun:
     as_json: bool
     scores: bool = False
     _counts: _Counts = field(default_factory=_Counts)
+    _halt: threading.Event = field(default_factory=threading.Event)
 
-    def start(self, load: Callable[[], Predictor]) -> int:
+    def start(self, load: Load) -> int:
         """Run over all pictures. Returns the exit code: 0 if all went well, 1 if any failed.
 
-        The model is loaded when the first picture needs it. Ctrl-C passes through, after a summary; results written so
-        far are whole.
+        The model is loaded when the first picture needs it. Ctrl-C passes through, after the pictures that are being
+        written and a summary; results written so far are whole.
         """
         total = count_inputs(self.arguments, self.recursive)
+        # With --fail-fast nothing may be under way when a picture fails.
+        streams = 1 if self.fail_fast else max(1, min(_cores(), total // self.batch_size, MOST_STREAMS))
+        workers = 1 if self.fail_fast or total <= self.batch_size else streams + 1  # one reads or writes meanwhile
         try:
-            with PictureScreen(total) as screen:
-                self._run(load, screen)
+            with PictureScreen(total) as screen, opencv_in_one_thread(workers > 1):
+                self._run(partial(load, streams), workers, screen)
         finally:
             self._summarise(total)
         return 1 if self._counts.failed else 0
 
-    def _run(self, load: Callable[[], Predictor], screen: PictureScreen) -> None:
-        predictor: Predictor | None = None
-        wanted = self._wanted(screen)
-        while batch := list(islice(wanted, self.batch_size)):
-            pictures: list[tuple[Input, Picture]] = []
-            predictor = predictor or load()
-            for entry in batch:
-                try:
-                    pictures.append((entry, self._read(entry, predictor)))
-                except (DptkitError, MemoryError) as error:
-                    self._fail(entry.name, _message(error, entry.name), screen)
-            self._predict(predictor, pictures, screen)
+    def _run(self, load: Callable[[], Predictor], workers: int, screen: PictureScreen) -> None:
+        work = PictureWork(load, self.write, self._file, self.scores, self.fail_fast, self._halt)
+        overlap = Overlap(work, self._units(work), workers, cost=_pixels, alone=partial(work, alone=True))
+        try:
+            for outcomes in overlap:
+                self._tell(outcomes, screen)
+        finally:
+            self._halt.set()
+            self._tell(chain.from_iterable(overlap.close()), screen)
 
-    def _wanted(self, screen: PictureScreen) -> Iterator[Input]:
+    def _units(self, work: PictureWork) -> Iterator[_Unit]:
+        unit: list[Input | Failed | Skipped] = []
+        pictures = 0
+        for entry in self._wanted():
+            unit.append(entry)
+            if isinstance(entry, Input):
+                work.load()  # by this thread, which Ctrl-C reaches
+                pictures += 1
+            if pictures == self.batch_size or (self.fail_fast and isinstance(entry, Failed)):
+                yield tuple(unit)
+                unit, pictures = [], 0
+        if unit:
+            yield tuple(unit)
+
+    def _wanted(self) -> Iterator[Input | Failed | Skipped]:
         for entry in find_inputs(self.arguments, self.recursive):
             if self._stopped():
                 return
             if isinstance(entry, BadInput):
-                self._fail(entry.name, f"{printable(entry.name)}: {entry.problem}", screen)
+                yield Failed(entry.name, f"{printable(entry.name)}: {entry.problem}")
             elif self.skip_existing and all(self._file(entry, suffix).is_file() for suffix in self.suffixes):
-                self._counts.skipped += 1
-                self._report({"input": entry.name, "skipped": True}, f"{printable(entry.name)}: skipped", screen)
-                screen.advance()
+                yield Skipped(entry.name)
             else:
                 yield entry
-
-    def _read(self, entry: Input, predictor: Predictor) -> Picture:
-        if entry.path is None and sys.stdin is None:
-            raise ImageReadError("standard input: is closed")
-        source = sys.stdin.buffer if entry.path is None else entry.path
-        return read_image(source, background=predictor.background)
-
-    def _predict(self, predictor: Predictor, pictures: list[tuple[Input, Picture]], screen: PictureScreen) -> None:
-        if not pictures or self._stopped():
-            return
-        started = time.perf_counter()
-        try:
-            results = predictor.predict_batch([picture for _, picture in pictures], scores=self.scores)
-        # torch tells of a device without memory by a RuntimeError.
-        except (DptkitError, MemoryError, RuntimeError) as error:
-            if len(pictures) > 1:
-                for single in pictures:  # find the picture that is to blame
-                    self._predict(predictor, [single], screen)
-            else:
-                name = pictures[0][0].name
-                self._fail(name, f"{printable(name)}: {_cause(error)}", screen)
-            return
-        seconds = (time.perf_counter() - started) / len(pictures)
-        for (entry, picture), result in zip(pictures, results, strict=True):
-            if not self._stopped():
-                self._write(entry, picture, result, seconds, screen)
-
-    def _write(self, entry: Input, picture: Picture, result: Result, seconds: float, screen: PictureScreen) -> None:
-        try:
-            report = self.write(self._file(entry, ""), picture, result)
-        except (DptkitError, MemoryError) as error:
-            self._fail(entry.name, _message(error, entry.name), screen)
-            return
-        self._counts.done += 1
-        height, width = result.size
-        origin = result.provenance
-        whole = {"input": entry.name, "width": width, "height": height, **report, "model": origin.model}
-        whole |= {"engine": origin.engine, "precision": origin.precision, "seconds": round(seconds, 4)}
-        if origin.token_merge is not None:
-            whole["token_merge"] = origin.token_merge
-        written = ", ".join(printable(path) for path in report["outputs"].values())
-        self._report(whole, f"{printable(entry.name)} -> {written}", screen)
-        screen.advance()
 
     def _file(self, entry: Input, suffix: str) -> Path:
         return self.output / entry.target.parent / (entry.target.name + suffix)
 
-    def _fail(self, name: str, message: str, screen: PictureScreen) -> None:
+    def _stopped(self) -> bool:
+        return self._counts.hopeless or (self.fail_fast and self._counts.failed > 0)
+
+    def _tell(self, outcomes: Iterator[Outcome] | Sequence[Outcome], screen: PictureScreen) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Failed):
+                self._fail(outcome, screen)
+                continue
+            if isinstance(outcome, Done):
+                self._counts.done += 1
+                record, line = outcome.record, outcome.line
+            else:
+                self._counts.skipped += 1
+                record, line = {"input": outcome.name, "skipped": True}, f"{printable(outcome.name)}: skipped"
+            # Plain ASCII: whatever the output's encoding, the names in it stay exact.
+            screen.result(json.dumps(record) if self.as_json else line, always=self.as_json)
+            screen.advance()
+
+    def _fail(self, outcome: Failed, screen: PictureScreen) -> None:
+        if outcome.hopeless:
+            if self._counts.hopeless:
+                return  # said already, of the picture before
+            self._counts.hopeless = True
         self._counts.failed += 1
         if self.as_json:
-            screen.result(json.dumps({"input": name, "error": message}), always=True)
-        screen.problem(f"dpt: {message}")
+            screen.result(json.dumps({"input": outcome.name, "error": outcome.message}), always=True)
+        screen.problem(f"dpt: {outcome.message}")
         screen.advance()
-
-    def _stopped(self) -> bool:
-        return self.fail_fast and self._counts.failed > 0
-
-    def _report(self, record: dict[str, Any], line: str, screen: PictureScreen) -> None:
-        # Plain ASCII: whatever the output's encoding, the names in it stay exact.
-        screen.result(json.dumps(record) if self.as_json else line, always=self.as_json)
 
     def _summarise(self, total: int) -> None:
         counts = self._counts
@@ -163,12 +154,10 @@ class PictureRun:
         typer.echo(f"dpt: {', '.join(parts)}{where}", err=True)
 
 
-def _message(error: Exception, name: str) -> str:
-    """An error of ours names its file already."""
-    return str(error) if isinstance(error, DptkitError) else f"{printable(name)}: {_cause(error)}"
+def _pixels(unit: _Unit) -> int:
+    return sum(count_pixels(entry.path) for entry in unit if isinstance(entry, Input) and entry.path is not None)
 
 
-def _cause(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "not enough memory for this picture"
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

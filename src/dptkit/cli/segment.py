@@ -42,7 +42,8 @@ def segment(
     colour = options.parse_colour(background)
 
     from dptkit.cli.loading import check_usage, load_predictor
-    from dptkit.cli.pictures import Picture, PictureRun, Result
+    from dptkit.cli.one_picture import Picture, Result
+    from dptkit.cli.pictures import PictureRun
     from dptkit.image_io import SEGMENT_SUFFIXES, write_labels, write_overlay, write_scores, write_segments_json
     from dptkit.outputs import SegmentationMap
 
@@ -77,12 +78,13 @@ def segment(
         scores="scores" in wanted,
     )
     return run.start(
-        lambda: load_predictor(
+        lambda streams: load_predictor(
             model,
             "segmentation",
             weights=weights,
             computing=computing,
             size=size,
             background=colour,
+            streams=streams,
         )
     )

@@ -14,7 +14,7 @@ from dptkit.image_io.depth_files import (
 from dptkit.image_io.names import describe_source
 from dptkit.image_io.opening import SUPPORTED_SUFFIXES
 from dptkit.image_io.overlay import draw_overlay
-from dptkit.image_io.read import ImageSource, read_image
+from dptkit.image_io.read import ImageSource, count_pixels, read_image
 from dptkit.image_io.record import NoRecordError
 from dptkit.image_io.segmentation_files import (
     SEGMENT_SUFFIXES,
@@ -40,6 +40,7 @@ __all__ = [
     "atomic_write",
     "colorize",
     "colormap_names",
+    "count_pixels",
     "depth_endings",
     "describe_source",
     "draw_overlay",

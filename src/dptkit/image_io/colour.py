@@ -106,7 +106,8 @@ def _bounds(depth: DepthMap, vmin: float | None, vmax: float | None) -> tuple[fl
         return float(vmin), float(vmax)
     step = max(1, int(np.sqrt(depth.values.size / _SAMPLE)))
     usable = depth.valid & (depth.values > 0) if depth.quantity == "depth_m" else depth.valid
-    sample = depth.values[::step, ::step][usable[::step, ::step]]
+    sample, known = depth.values[::step, ::step], usable[::step, ::step]
+    sample = sample.ravel() if known.all() else sample[known]
     if sample.size == 0:
         sample = depth.values[usable]
     if sample.size == 0:
@@ -139,10 +140,14 @@ def _paint(
         else:
             position = _position(values, low, high)
         clipped += int(np.count_nonzero(((position < 0) | (position > 1)) & valid))
-        codes = np.rint(np.clip(np.nan_to_num(position), 0, 1) * 255).astype(np.uint8)
+        position = np.nan_to_num(position, copy=False)
+        np.clip(position, 0, 1, out=position)
+        position *= 255
+        codes = np.rint(position, out=position).astype(np.uint8)
         # OpenCV copies the table's channels in their order: RGB in, RGB out.
         pixels[rows] = cv2.applyColorMap(codes, palette)
-        pixels[rows][~valid] = invalid
+        if not valid.all():
+            pixels[rows][~valid] = invalid
     return pixels, clipped
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from dptkit.errors import ImageReadError, OutputWriteError
 from dptkit.image_io import depth_float
@@ -18,7 +17,7 @@ from dptkit.image_io.colour import check_bounds, colorize
 from dptkit.image_io.depth_png import dequantise, quantise
 from dptkit.image_io.names import printable
 from dptkit.image_io.opening import open_file
-from dptkit.image_io.png_text import decode_png, encode_png
+from dptkit.image_io.png_text import decode_png, encode_array
 from dptkit.image_io.record import CONTENTS, depth_record, parse_record, provenance_of, to_text
 from dptkit.image_io.sidecar import read_sidecar, sidecar_path, write_with_sidecar
 from dptkit.outputs import DepthMap
@@ -163,7 +162,7 @@ def _write_png16(
         clipped=coded.clipped,
         extra=extra,
     )
-    write_bytes(path, encode_png(Image.fromarray(coded.codes), record))
+    write_bytes(path, encode_array(coded.codes, record, "smooth"))
     return WrittenDepth(path, coded.clipped, coded.scale, coded.offset)
 
 
@@ -196,7 +195,7 @@ def _write_colour(
         colormap=colormap,
         invalid_colour=picture.invalid_colour,
     )
-    write_bytes(path, encode_png(Image.fromarray(picture.pixels), record))
+    write_bytes(path, encode_array(picture.pixels, record, "flat"))
     return WrittenDepth(path, picture.clipped, None, None)
 
 

@@ -62,7 +62,9 @@ def dequantise(
 
 
 def _bounds(depth: DepthMap, vmin: float | None, vmax: float | None) -> tuple[float, float]:
-    if depth.valid.any():
+    if depth.valid.all():
+        low, high = float(depth.values.min()), float(depth.values.max())
+    elif depth.valid.any():
         low = float(depth.values.min(where=depth.valid, initial=np.inf))
         high = float(depth.values.max(where=depth.valid, initial=-np.inf))
     else:
@@ -80,11 +82,20 @@ def _codes(depth: DepthMap, scale: float, offset: float) -> tuple[npt.NDArray[np
     clipped = 0
     for rows in row_strips(height, width):
         valid = depth.valid[rows]
-        values = depth.values[rows][valid].astype(np.float64)
+        whole = bool(valid.all())  # then without masks, which cost more than the arithmetic
+        values = (depth.values[rows] if whole else depth.values[rows][valid]).astype(np.float64)
         if scale > 0:
-            exact = np.rint((values - offset) / scale)
+            exact = values
+            exact -= offset
+            exact /= scale
+            np.rint(exact, out=exact)
         else:  # one value alone: at it, below it, above it
             exact = np.where(values == offset, FIRST_CODE, np.where(values < offset, 0, LAST_CODE + 1))
-        clipped += int(np.count_nonzero((exact < FIRST_CODE) | (exact > LAST_CODE)))
-        codes[rows][valid] = np.clip(exact, FIRST_CODE, LAST_CODE).astype(np.uint16)
+        if exact.size and not (exact.min() >= FIRST_CODE and exact.max() <= LAST_CODE):
+            clipped += int(np.count_nonzero((exact < FIRST_CODE) | (exact > LAST_CODE)))
+            np.clip(exact, FIRST_CODE, LAST_CODE, out=exact)
+        if whole:
+            codes[rows] = exact
+        else:
+            codes[rows][valid] = exact
     return codes, clipped

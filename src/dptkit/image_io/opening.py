@@ -74,6 +74,15 @@ def decode(file: IO[bytes]) -> Image.Image:
     return image
 
 
+def stored_pixels(file: IO[bytes]) -> int:
+    """Height times width of a seekable file's first picture, by its head alone; 0 if it cannot be told."""
+    try:
+        width, height = _open(file).size
+    except Exception:  # decoders raise whatever they like; whoever decodes it will say what is wrong
+        return 0
+    return width * height
+
+
 def load(image: Image.Image) -> None:
     """Decode the pixels of an opened image, whose size is checked first; does nothing on a loaded one."""
     width, height = image.size

@@ -13,7 +13,7 @@ from PIL import Image
 from dptkit.errors import ConfigError, ImageReadError
 from dptkit.image_io.arrays import array_to_rgb, on_background, to_8bit
 from dptkit.image_io.names import describe_source, is_tensor
-from dptkit.image_io.opening import decode, load, open_file, plain_cause
+from dptkit.image_io.opening import decode, load, open_file, plain_cause, stored_pixels
 from dptkit.image_io.strips import row_strips
 
 ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
@@ -59,6 +59,29 @@ def read_image(
         return _read(source, background)
     except ImageReadError as error:
         raise ImageReadError(f"{describe_source(source)}: {error}") from error.__cause__
+
+
+def count_pixels(source: ImageSource | Any) -> int:
+    """Height times width of a picture before it is read; 0 where that cannot be told without reading it.
+
+    Takes what `read_image` takes, and never raises: a source that cannot be read is `read_image`'s to report.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        try:
+            with open_file(source) as file:
+                return stored_pixels(file)
+        except (ImageReadError, OSError):
+            return 0
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return stored_pixels(io.BytesIO(source))
+    if isinstance(source, Image.Image):
+        return source.width * source.height
+    if isinstance(source, np.ndarray):
+        return int(np.prod(source.shape[:2]))
+    if is_tensor(source):
+        shape: Any = source.shape  # type: ignore[union-attr]
+        return int(np.prod(shape[-2:]))
+    return 0
 
 
 def _read(source: Any, background: tuple[int, int, int]) -> npt.NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from dptkit.image_io.atomic import write_bytes
 from dptkit.image_io.names import printable
 from dptkit.image_io.opening import open_file
 from dptkit.image_io.overlay import draw_overlay, palette_table
-from dptkit.image_io.png_text import decode_png, encode_png
+from dptkit.image_io.png_text import decode_png, encode_array, encode_png
 from dptkit.image_io.record import RECORD_VERSION, parse_record, provenance_of
 from dptkit.image_io.strips import row_strips
 from dptkit.outputs import IGNORE_LABEL, SegmentationMap, provenance_dict
@@ -81,7 +81,7 @@ def write_scores(path: str | os.PathLike[str], seg: SegmentationMap) -> Path:
         codes[rows] = np.rint(scores.astype(np.float64) * _SCORE_STEPS)
     meaning = "score = stored / 65535: softmax probability of the chosen class"
     record = _record(seg, "scores", meaning) | {"scale": 1 / _SCORE_STEPS, "offset": 0.0}
-    return _write(path, encode_png(Image.fromarray(codes), record))
+    return _write(path, encode_array(codes, record, "smooth"))
 
 
 def write_segments_json(path: str | os.PathLike[str], seg: SegmentationMap) -> Path:

@@ -30,12 +30,16 @@ TOKEN_MERGE_END = 0.9
 
 
 class Choice(NamedTuple):
-    """What will compute. `replaceable`: nobody named the engine, so torch may take over where it fails."""
+    """What will compute. `replaceable`: nobody named the engine, so torch may take over where it fails.
+
+    `streams`: predictions that run side by side, each by its share of the cores; OpenVINO alone has more than one.
+    """
 
     engine: Engine
     device: str
     precision: Precision
     replaceable: bool = False
+    streams: int = 1
 
 
 def choose(engine: EngineChoice, device: str, precision: PrecisionChoice) -> Choice:

@@ -118,16 +118,17 @@ def identity() -> dict[str, str]:
     }
 
 
-def compile_graph(model: Any, precision: Precision) -> Any:
-    """openvino.Model -> openvino.CompiledModel. For bfloat16 the model's weights become float16, which halves them.
+def compile_graph(model: Any, precision: Precision, streams: int = 1) -> Any:
+    """openvino.Model -> openvino.CompiledModel, for `streams` predictions side by side.
 
-    Of float16's 11 bits of significand bfloat16 takes 8. Weights that float16 cannot hold stay as they are.
+    For bfloat16 the model's weights become float16, which halves them: of float16's 11 bits of significand bfloat16
+    takes 8. Weights that float16 cannot hold stay as they are.
     """
     if precision == "bfloat16":
         from openvino._offline_transformations import compress_model_transformation
 
         compress_model_transformation(model)
-    return import_openvino().Core().compile_model(model, _DEVICE, _settings(precision))
+    return import_openvino().Core().compile_model(model, _DEVICE, _settings(precision, streams))
 
 
 def write_compiled(compiled: Any, path: Path) -> None:
@@ -136,18 +137,20 @@ def write_compiled(compiled: Any, path: Path) -> None:
     path.write_bytes(stream if isinstance(stream, bytes) else stream.getbuffer())
 
 
-def read_compiled(path: Path, precision: Precision, stride: int) -> OpenVINOBackend:
+def read_compiled(path: Path, precision: Precision, stride: int, streams: int = 1) -> OpenVINOBackend:
     """What `write_compiled` wrote on a machine of the same `identity`. Raises RuntimeError if OpenVINO refuses it.
 
-    The file is mapped, not read: weights come into memory as they are used.
+    The file is mapped, not read: weights come into memory as they are used. `streams` need not be those it was compiled
+    for.
     """
     openvino = import_openvino()
     # Copy on write, since OpenVINO takes no read-only array; nothing writes.
     file = np.memmap(path, np.uint8, mode="c")
     blob = openvino.Tensor(file, shared_memory=True)
-    compiled = openvino.Core().import_model(blob, _DEVICE, _settings(precision))
+    compiled = openvino.Core().import_model(blob, _DEVICE, _settings(precision, streams))
     return OpenVINOBackend(compiled, precision, stride, file)
 
 
-def _settings(precision: Precision) -> dict[str, str]:
-    return {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+def _settings(precision: Precision, streams: int) -> dict[str, str]:
+    common = {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
+    return common | ({"PERFORMANCE_HINT": "LATENCY"} if streams == 1 else {"NUM_STREAMS": str(streams)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -409,3 +411,65 @@ def test_colour_files_are_not_mistaken_for_depth(tmp_path: Path) -> None:
     dpt("depth", save_picture(tmp_path / "a.png"), "-o", tmp_path, *SMALL)
     with pytest.raises(ImageReadError, match="shows depth but does not hold it"):
         read_depth(tmp_path / "a_depth_color.png")
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> list[Path]:
+    """Nine pictures of several sizes and one that is broken, in the order in which they are given."""
+    paths = [save_picture(tmp_path / "in" / f"{n}.png", (40 + 150 * (n % 3), 30), n) for n in (5, 2, 8, 0, 7, 1, 9, 3)]
+    bad = tmp_path / "in" / "bad.png"
+    bad.write_bytes(b"no picture")
+    return [*paths[:4], bad, *paths[4:]]
+
+
+@pytest.mark.parametrize("batch", ["1", "2"])
+def test_pictures_side_by_side_are_those_of_one_at_a_time_in_the_order_given(
+    many: list[Path], tmp_path: Path, batch: str
+) -> None:
+    options = ("--format", "npy,png16", "--batch-size", batch, *SMALL)
+    ran = dpt("depth", *many, "-o", tmp_path / "together", "--json", *options)
+    assert [record["input"] for record in ran.records] == [str(path) for path in many]
+    for number in range(0, len(many), int(batch)):
+        dpt("depth", *many[number : number + int(batch)], "-o", tmp_path / "alone", *options)
+    written = files_below(tmp_path / "together")
+    assert written == files_below(tmp_path / "alone")
+    assert len(written) == 8 * 3
+    for name in written:
+        assert (tmp_path / "together" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
+
+
+def test_a_full_disk_ends_the_run_in_one_line(
+    many: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_depth = image_io.write_depth
+
+    def full(path: Path, *rest: Any, **options: Any) -> image_io.WrittenDepth:
+        if path.name in ("5_depth.png", "2_depth.png"):
+            return write_depth(path, *rest, **options)
+        cause = OSError(errno.ENOSPC, "No space left on device")
+        raise OutputWriteError(f"cannot write {path}: No space left on device") from cause
+
+    monkeypatch.setattr(image_io, "write_depth", full)
+    ran = dpt("depth", *many, "-o", tmp_path / "out", "--format", "png16", *SMALL)
+    assert ran.code == 1
+    full_disk = [line for line in ran.errors if "No space" in line]
+    assert full_disk == [f"dpt: cannot write {tmp_path}/out/8_depth.png: No space left on device"]
+    assert ran.errors[-1].startswith("dpt: 2 of 9 done, ")
+    assert files_below(tmp_path / "out") == {"5_depth.png", "2_depth.png"}
+
+
+def test_a_picture_that_found_no_memory_beside_others_is_done_alone(
+    many: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict, lock = Predictor.predict_batch, threading.Lock()
+
+    def crowded(self: Predictor, sources: list[np.ndarray], *, scores: bool = False) -> list[Any]:
+        if threading.current_thread() is not threading.main_thread() and sources[0].shape[1] > 300:
+            raise MemoryError
+        with lock:
+            return list(predict(self, sources, scores=scores))
+
+    monkeypatch.setattr(Predictor, "predict_batch", crowded)
+    ran = dpt("depth", *many, "-o", tmp_path / "out", "--json", *SMALL)
+    assert [record["input"] for record in ran.records] == [str(path) for path in many]
+    assert ran.errors[-1].startswith("dpt: 8 of 9 done, 1 failed")
