@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from alternating import Results, alternate, median_ratio
 from dptkit.engines import open_model
 from dptkit.runtime.torch_backend import TorchBackend
 from dptkit.weights.load import load_model
+from pairing import Results, alternate, medians
 
 TARGET = 3.5
 
@@ -30,7 +30,7 @@ def main() -> None:
     float32 = open_model(options.model, engine="openvino", precision="float32").backend
     eager = TorchBackend(load_model(options.model).network, "cpu", "float32")
     image = np.random.default_rng(0).standard_normal((1, 3, options.size, options.size)).astype(np.float32)
-    results = Results(("torch", "openvino"), options.json)
+    results = Results(options.json)
     sides = {"default": default, "float32": float32, "eager": eager}
     seconds = alternate(
         {name: lambda side=side: side.predict(image) for name, side in sides.items()}, options.rounds, 3
@@ -38,13 +38,8 @@ def main() -> None:
     size = f"{options.model} {options.size}x{options.size}"
     for name, target in (("default", TARGET), ("float32", None)):
         side = sides[name]
-        results.add(
-            f"{size}, {side.engine} {side.precision} against torch float32",
-            median_ratio(seconds["eager"], seconds[name]),
-            "x",
-            target,
-            {"ours": seconds[name], "torch": seconds["eager"]},
-        )
+        what = f"{size}, {side.engine} {side.precision} against torch float32"
+        results.ratio(what, seconds["eager"], seconds[name], at_least=target, note=medians(seconds, name, "eager"))
     results.write()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,11 +22,11 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BitConfig, DPTConfig, DPTForDepthEstimation
 
-from alternating import Results, alternate, median_ratio, product_rate
 from dptkit.config import ModelConfig
 from dptkit.engines import open_model
 from dptkit.model.build import build_model
 from dptkit.presets import find_preset
+from pairing import Results, alternate, median, median_of_ratios, medians
 
 SIZE = 384
 TARGETS = {"large": {"float32": 3.8, "bfloat16": 1.4, "share": 85.0}, "hybrid": {"float32": 3.0}}
@@ -119,24 +120,29 @@ def compare(name: str, rounds: int, results: Results, folder: Path) -> None:
     targets = TARGETS[name]
     for precision in ("float32", "bfloat16"):
         peer = f"transformers {precision}"
-        results.add(
+        results.ratio(
             f"{engine} against {peer}",
-            median_ratio(seconds[peer], seconds["ours"]),
-            "x",
-            targets.get(precision),
-            {"ours": seconds["ours"], peer: seconds[peer]},
+            seconds[peer],
+            seconds["ours"],
+            at_least=targets.get(precision),
+            note=medians(seconds, "ours", peer),
         )
     # The product runs between two predictions, so that what the machine does meanwhile meets both.
     mean = [(before + after) / 2 for before, after in zip(seconds["ours"], seconds["ours again"], strict=True)]
     work = operations(preset.spec.model)
-    share = 100 * work / product_operations * median_ratio(seconds["product"], mean)
     results.add(
         f"{engine}, {work / 1e9:.0f} GFLOP: share of the bfloat16 matrix product rate",
-        share,
+        100 * work / product_operations * median_of_ratios(seconds["product"], mean).value,
         "%",
-        targets.get("share"),
-        {"ours": mean, "product of 69 GFLOP": seconds["product"]},
+        at_least=targets.get("share"),
+        note=f"the product at {product_operations / median(seconds['product']).value / 1e9:.0f} GFLOP/s",
     )
+
+
+def product_rate(dtype: torch.dtype) -> tuple[Callable[[], object], float]:
+    """A large matrix product as a side, and its floating point operations: 2048 x 4096 by 4096 x 4096."""
+    left, right = torch.randn(2048, 4096).to(dtype), torch.randn(4096, 4096).to(dtype)
+    return lambda: left @ right.t(), 2.0 * 2048 * 4096 * 4096
 
 
 def main() -> None:
@@ -145,7 +151,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    results = Results(("torch", "openvino", "transformers"), options.json)
+    results = Results(options.json, {"transformers": version("transformers")})
     with TemporaryDirectory(prefix="dptkit-") as folder:
         for name in [options.only] if options.only else TARGETS:
             compare(name, options.rounds, results, Path(folder))

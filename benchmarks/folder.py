@@ -15,14 +15,11 @@ import argparse
 import contextlib
 import io
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +30,7 @@ from dptkit.cli import loading
 from dptkit.cli.main import app
 from dptkit.image_io import read_image
 from dptkit.preprocess import preprocess
+from pairing import Results, median
 
 SIZE = (640, 480)
 
@@ -116,14 +114,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--format", default="png16")
     parser.add_argument("--streams", type=int, default=len(os.sched_getaffinity(0)), help="as the command chooses them")
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     options = ["--model", arguments.model, "--format", arguments.format]
     single, several = load(arguments.model), load(arguments.model, streams=arguments.streams)
-    engine = "openvino" if several.backend.engine == "openvino" else "torch"
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {engine} {version(engine)}"
-        f", {several!r}, {arguments.streams} streams, format {arguments.format}, {arguments.count} pictures of 640x480"
-    )
+    computing = f"{several.backend.engine} {several.backend.precision}"
+    name = f"{arguments.model}, {arguments.count} JPEGs of 640x480 to {arguments.format}, {computing}"
+    results = Results(arguments.json, {"streams": arguments.streams})
     with tempfile.TemporaryDirectory() as scratch:
         folder = make_folder(Path(scratch) / "in", arguments.count, arguments.photos)
         few = Path(scratch) / "few"
@@ -136,20 +133,24 @@ def main() -> None:
         for predictor in (single, several):
             bare(predictor, tensors[:8], arguments.streams)  # memory taken, caches warm
         command(few, options, several)
-        ratios, rates = [], []
+        wholes, quicker = [], []
         for _ in range(arguments.rounds):
-            one = bare(single, tensors, 1)
-            side_by_side = bare(several, tensors, arguments.streams)
-            whole = command(folder, options, several)
-            rates.append((one, side_by_side, whole))
-            ratios.append(whole / max(one, side_by_side))
-        one, side_by_side, whole = (statistics.median(side) for side in zip(*rates, strict=True))
-        print(f"bare model {one:.2f}/s, side by side {side_by_side:.2f}/s, dpt depth {whole:.2f}/s")
-        ratio = statistics.median(ratios)
-        print(f"dpt depth against the quicker bare model, median of {arguments.rounds} ratios: {ratio:.3f}")
+            sides = bare(single, tensors, 1), bare(several, tensors, arguments.streams)
+            wholes.append(command(folder, options, several))
+            quicker.append(max(sides))
+        lite = arguments.model == "dpt-lite"
+        results.add(name, median(wholes), "images/s", at_least=40 if lite else None)
+        results.ratio(
+            f"{name}: against the bare model's rate",
+            wholes,
+            quicker,
+            at_least={"dpt-lite": 0.9, "dpt-large": 0.98}.get(arguments.model),
+            note=f"bare {median(quicker).value:.1f} images/s",
+        )
         least, most = process_seconds(few, options), process_seconds(folder, options)
         more = len(tensors) - len(list(few.iterdir()))
-        print(f"as a process, without start-up: {more / (most - least):.2f}/s; {most:.2f} s in all")
+        results.add(f"{name}, as a process, without its start", more / (most - least), "images/s")
+    results.write()
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ Quantising takes minutes; --keep FILE.xml keeps the quantised graph for another 
 from __future__ import annotations
 
 import argparse
-import platform
-import statistics
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,13 +14,13 @@ import numpy as np
 import torch
 from transformers import DPTConfig, DPTForDepthEstimation
 
-from dptkit.evaluation.machine import machine
 from dptkit.model.build import build_model
 from dptkit.presets import PRESETS
 from dptkit.runtime.conversion import to_openvino
 from dptkit.runtime.openvino_backend import OpenVINOBackend, compile_graph, precisions
 from dptkit.runtime.openvino_import import import_openvino
 from dptkit.runtime.quantize_openvino import quantize_openvino
+from pairing import Results, alternate, medians
 
 STRIDE = 16
 
@@ -33,26 +30,28 @@ def main() -> None:
     parser.add_argument("--model", default="dpt-large")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rest = precisions()[0]
     ours = OpenVINOBackend(compile_graph(_quantized(options.model, options.keep), rest), rest, STRIDE)
     theirs = DPTForDepthEstimation(DPTConfig()).eval()  # its defaults are DPT-Large
     picture = np.random.default_rng(0).standard_normal((1, 3, 384, 384)).astype(np.float32)
     tensor = torch.from_numpy(picture)
-    times: tuple[list[float], list[float]] = [], []
-    with torch.inference_mode():
-        for _ in range(options.rounds + 1):
-            start = time.perf_counter()
+    results = Results(options.json, {name: version(name) for name in ("transformers", "nncf")})
+
+    def eager() -> None:
+        with torch.inference_mode():
             theirs(tensor)
-            between = time.perf_counter()
-            ours.predict(picture)
-            times[0].append(between - start)
-            times[1].append(time.perf_counter() - between)
-    theirs_s, ours_s = times[0][1:], times[1][1:]  # the first round allocates
-    ratios = [one / other for one, other in zip(theirs_s, ours_s, strict=True)]
-    print(f"{machine()}, Python {platform.python_version()}, " + _versions())
-    print(f"transformers float32 {statistics.median(theirs_s):.2f} s, int8 {statistics.median(ours_s):.2f} s (rest in")
-    print(f"{rest}); median of the ratios {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
+
+    seconds = alternate({"int8": lambda: ours.predict(picture), "transformers": eager}, options.rounds)
+    results.ratio(
+        f"{options.model} 384x384 in int8, the rest in {rest}, against transformers float32",
+        seconds["transformers"],
+        seconds["int8"],
+        at_least=6,
+        note=medians(seconds, "int8", "transformers"),
+    )
+    results.write()
 
 
 def _quantized(model: str, kept: Path | None) -> object:
@@ -67,10 +66,6 @@ def _quantized(model: str, kept: Path | None) -> object:
     if kept is not None:
         openvino.save_model(quantized, str(kept), compress_to_fp16=False)
     return quantized
-
-
-def _versions() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "openvino", "nncf"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ if it is the word "random".
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -18,10 +17,10 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from dptkit.evaluation.machine import machine
 from dptkit.model.build import build_model
 from dptkit.presets import find_preset
 from dptkit.weights.tensor_file import write_tensors
+from pairing import Results
 
 CODE = """
 import sys
@@ -69,17 +68,16 @@ def main() -> None:
     engine, precision, with_torch = said.split()
     size = preset.parameters * BYTES[precision]
     limit = 1.3 * size + 300e6
-    met = "within" if peak <= limit else "OVER"
-    print(machine())
-    print(
-        f"{options.model}, {engine} {precision}: peak {peak / 1e6:.0f} MB, weights {size / 1e6:.0f} MB; "
-        f"{met} the limit of 1.3 x weights + 300 MB = {limit / 1e6:.0f} MB; torch imported: {with_torch}; "
-        f"the run before, which converts if nothing was kept: {first / 1e6:.0f} MB"
+    results = Results(options.json)
+    results.add(
+        f"{options.model}, {engine} {precision}: peak memory of a process that predicts once",
+        peak / 1e6,
+        "MB",
+        at_most=limit / 1e6,
+        note=f"weights {size / 1e6:.0f} MB; torch imported: {with_torch}; the run before, which converts if nothing "
+        f"was kept: {first / 1e6:.0f} MB",
     )
-    if options.json is not None:
-        facts = {"machine": machine(), "model": options.model, "engine": engine, "precision": precision}
-        numbers = {"peak_bytes": peak, "weights_bytes": size, "limit_bytes": limit, "first_peak_bytes": first}
-        options.json.write_text(json.dumps({**facts, **numbers}, indent=1) + "\n", "utf-8")
+    results.write()
 
 
 if __name__ == "__main__":

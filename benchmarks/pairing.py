@@ -25,7 +25,7 @@ from dptkit.benchmarking.alternating import alternate
 from dptkit.benchmarking.statistics import Median, median, median_of_ratios
 from dptkit.benchmarking.surroundings import surroundings
 
-__all__ = ["Results", "alternate", "median", "median_of_ratios"]
+__all__ = ["Results", "alternate", "median", "median_of_ratios", "medians"]
 
 
 class Results:
@@ -98,6 +98,11 @@ class Results:
     def write(self) -> None:
         if self._out is not None:
             self._out.write_text(json.dumps({**self._facts, "results": self._rows}, indent=1) + os.linesep, "utf-8")
+
+
+def medians(seconds: Mapping[str, Sequence[float]], *names: str) -> str:
+    """Of the sides named, as a note beside a ratio."""
+    return ", ".join(f"{name} {1e3 * median(seconds[name]).value:.1f} ms" for name in names)
 
 
 def _without_json(arguments: Sequence[str]) -> list[str]:

@@ -1,16 +1,12 @@
 """How much faster a pruned network is than the unpruned one, on the default engine. Random weights: speed only.
 
-Sides alternate within one run; the figure is the median of the ratios. Run: python benchmarks/pruning.py
-(options: an architecture, rounds, and shares, as in `dpt-large 5 0.25 0.5`)
+Sides alternate within one run; the figure is the median of the ratios. Run:
+python benchmarks/pruning.py [--model dpt-large] [--rounds 5] [--share 0.25 0.5] [--json FILE]
 """
 
 from __future__ import annotations
 
-import platform
-import statistics
-import sys
-import time
-from importlib.metadata import version
+import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +23,7 @@ from dptkit.pruning.removal import remove
 from dptkit.pruning.selection import select
 from dptkit.runtime.backend import Backend
 from dptkit.weights.tensor_file import write_tensors
+from pairing import Results, alternate, medians
 
 SIDE = 384
 
@@ -49,34 +46,33 @@ def pruned_backends(name: str, shares: list[float], folder: Path) -> list[tuple[
     return found
 
 
-def seconds(backend: Backend, image: np.ndarray) -> float:
-    started = time.perf_counter()
-    backend.predict(image)
-    return time.perf_counter() - started
-
-
 def main() -> None:
-    name = sys.argv[1] if len(sys.argv) > 1 else "dpt-large"
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    shares = [float(share) for share in sys.argv[3:]] or [0.25, 0.5]
-    print(f"{platform.machine()}, Python {platform.python_version()}, torch {version('torch')}, {rounds} rounds")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="dpt-large")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--share", type=float, nargs="+", default=[0.25, 0.5])
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    results = Results(asked.json)
     image = np.random.default_rng(0).standard_normal((1, 3, SIDE, SIDE)).astype(np.float32)
     with TemporaryDirectory(prefix="dptkit-") as folder:
-        sides = pruned_backends(name, shares, Path(folder))
-    print(f"{name}, {SIDE}x{SIDE}, engine {sides[0][1].engine}, {sides[0][1].precision}", flush=True)
-    for _, backend in sides:
-        seconds(backend, image)
-    times = []
-    for _ in range(rounds):
-        times.append([seconds(backend, image) for _, backend in sides])
-        print("seconds:", " ".join(f"{one:.3f}" for one in times[-1]), flush=True)
-    for k, (share, (spec, _)) in enumerate(zip((0.0, *shares), sides, strict=True)):
-        cost, own = cost_of(spec, (SIDE, SIDE)), statistics.median(row[k] for row in times)
-        ratio = statistics.median(row[0] / row[k] for row in times)
-        print(
-            f"{share:.0%} removed: {cost.parameters / 1e6:.1f} M parameters, {cost.flop / 1e9:.0f} GFLOP, "
-            f"{own:.3f} s, {ratio:.2f} times as fast"
+        sides = dict(zip((0.0, *asked.share), pruned_backends(asked.model, asked.share, Path(folder)), strict=True))
+    taken = alternate(
+        {f"{share:.0%}": lambda backend=backend: backend.predict(image) for share, (_, backend) in sides.items()},
+        asked.rounds,
+    )
+    for share in asked.share:
+        spec, backend = sides[share]
+        cost = cost_of(spec, (SIDE, SIDE))
+        results.ratio(
+            f"{asked.model} {SIDE}x{SIDE}, {backend.engine} {backend.precision}: {share:.0%} of heads and neurons "
+            "removed, against none",
+            taken["0%"],
+            taken[f"{share:.0%}"],
+            note=f"{cost.parameters / 1e6:.1f} M parameters, {cost.flop / 1e9:.0f} GFLOP; "
+            + medians(taken, f"{share:.0%}", "0%"),
         )
+    results.write()
 
 
 if __name__ == "__main__":

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import time
 from pathlib import Path
 
 import numpy as np
 
 from dptkit.engines import open_model
-from dptkit.evaluation.machine import machine, versions
 from dptkit.presets import PRESETS
 from dptkit.runtime.backend import Backend
+from pairing import Results, alternate, medians
 
 
 def random_weights(model: str, folder: Path) -> Path:
@@ -38,12 +36,6 @@ def random_weights(model: str, folder: Path) -> Path:
     return path
 
 
-def seconds(backend: Backend, images: np.ndarray) -> float:
-    started = time.perf_counter()
-    backend.predict(images)
-    return time.perf_counter() - started
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -54,6 +46,7 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     os.environ.setdefault("DPTKIT_COMPILED_CACHE", str(asked.folder / "compiled"))
     weights = random_weights(asked.model, asked.folder)
@@ -63,19 +56,23 @@ def main() -> None:
 
     images = np.random.default_rng(0).standard_normal((asked.batch, 3, *asked.size), np.float32)
     whole = backend_at(0)
-    print(machine(), versions())
-    print(f"{asked.model} {images.shape}, {whole.engine} {whole.precision}, medians of {asked.rounds} rounds")
+    results = Results(asked.json)
     for ratio in asked.ratio:
         merged = backend_at(ratio)
-        for backend in (whole, merged):
-            seconds(backend, images)
-        pairs = [(seconds(whole, images), seconds(merged, images)) for _ in range(asked.rounds)]
-        gain = statistics.median(without / with_merging for without, with_merging in pairs)
-        without, with_merging = (1000 * statistics.median(side) for side in zip(*pairs, strict=True))
-        print(
-            f"ratio {ratio:g}: {with_merging:.1f} ms, ratio 0: {without:.1f} ms, {gain:.2f} times as fast", flush=True
+        taken = alternate(
+            {"whole": lambda: whole.predict(images), "merged": lambda merged=merged: merged.predict(images)},
+            asked.rounds,
+        )
+        results.ratio(
+            f"{asked.model} {asked.size[0]}x{asked.size[1]}, {whole.engine} {whole.precision}, batch {asked.batch}: "
+            f"tokens merged at ratio {ratio:g}, against none",
+            taken["whole"],
+            taken["merged"],
+            at_least=1.3 if ratio == 0.4 and asked.model == "dpt-large" else None,
+            note=medians(taken, "merged", "whole"),
         )
         del merged
+    results.write()
 
 
 if __name__ == "__main__":
