@@ -191,7 +191,7 @@ _ENTRIES = (
     ),
     DatasetEntry(
         "scannet", "indoor, RGB-D videos with cameras, metres", "ScanNet Terms of Use, research",
-        "http://www.scan-net.org", open_scannet, ("all",), ("scene*/color", "scene*/depth"),
+        "http://www.scan-net.org", open_scannet, ("all", "list"), ("scene*/color", "scene*/depth"),
     ),
     DatasetEntry(
         "vkitti2", "rendered driving, exact depth, metres", "CC BY-NC-SA 3.0",

@@ -70,7 +70,7 @@ def check_token_merge(ratio: float) -> float:
     # A NaN fails every comparison.
     if not ratio >= 0 or not round(ratio, 3) < TOKEN_MERGE_END:
         raise ConfigError(f"token merge ratio {ratio:g}: must be at least 0 (off) and below {TOKEN_MERGE_END}")
-    return round(ratio, 3)
+    return round(float(ratio), 3)
 
 
 def _choose_torch(device: str, precision: PrecisionChoice) -> Choice:

@@ -105,7 +105,7 @@ def test_kitti_lists_without_a_column_for_depth(tmp_path: Path, line: str) -> No
 
 def test_kitti_lists_that_are_none(tmp_path: Path) -> None:
     TREES["kitti"](tmp_path)
-    with pytest.raises(DataError, match=r"has no eigen_train_files_with_gt\.txt: a list of Eigen's split"):
+    with pytest.raises(DataError, match=r"has no eigen_train_files_with_gt\.txt: get the list from http"):
         open_kitti(tmp_path, "train")
     text(tmp_path / "list.txt", "one\n")
     with pytest.raises(DataError, match="not a line of a KITTI list: 'one'"):

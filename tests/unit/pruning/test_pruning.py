@@ -195,11 +195,11 @@ def test_other_layouts_refuse_it_in_one_line(layout: str) -> None:
 def test_text_and_cache_key_of_an_unpruned_model_stay_what_they_were() -> None:
     spec = miniature_spec("dpt-lite")
     assert '"blocks"' not in to_json(spec)
-    key = _facts(spec, "0" * 64, Choice("onnx", "cpu", "float32"))["network"]
+    key = _facts(spec, "0" * 64, Choice("onnx", "cpu", "float32"), 0.0)["network"]
     # SHA-256 of the sorted JSON of this network's configuration, from before networks could be pruned.
     assert key == UNPRUNED_KEY
     small, _ = pruned("dpt-lite")
-    assert _facts(small, "0" * 64, Choice("onnx", "cpu", "float32"))["network"] != key
+    assert _facts(small, "0" * 64, Choice("onnx", "cpu", "float32"), 0.0)["network"] != key
     assert from_json(to_json(small)) == small
 
 
