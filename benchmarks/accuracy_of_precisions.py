@@ -52,15 +52,14 @@ def main() -> None:
         reference = score(options.model, "float32", options, Path(folder) / "float32.json")
         for name, (model, precision) in sides.items():
             lower = score(model, precision, options, Path(folder) / f"{name}.json")
-            pairs = pictures_in_common([reference, lower])
-            left, right = ([pair[side] for pair in pairs] for side in (0, 1))
+            left, right = pictures_in_common([reference, lower])
             protocols = (reference.protocol, lower.protocol)
             found = paired_differences(left, right, protocols, samples=SAMPLES, seed=SEED)[delta1_of(reference)]
             if found.difference is None:
                 sys.exit(f"no {METRIC} for {name}")
             interval = None if found.low is None or found.high is None else (-100 * found.high, -100 * found.low)
             results.add(
-                f"{options.model}, {SHOWN} given up by {name}, {len(pairs)} pictures",
+                f"{options.model}, {SHOWN} given up by {name}, {len(left)} pictures",
                 -100 * found.difference,
                 "points",
                 at_most=AT_MOST[name],

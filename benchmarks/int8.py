@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import DPTConfig, DPTForDepthEstimation
+from transformers import DPTForDepthEstimation
 
+from against_transformers import peer_config
 from dptkit.model.build import build_model
 from dptkit.presets import PRESETS
 from dptkit.runtime.conversion import to_openvino
@@ -27,14 +28,14 @@ STRIDE = 16
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="dpt-large")
+    parser.add_argument("--model", default="dpt-large", choices=("dpt-large", "dpt-hybrid"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rest = precisions()[0]
     ours = OpenVINOBackend(compile_graph(_quantized(options.model, options.keep), rest), rest, STRIDE)
-    theirs = DPTForDepthEstimation(DPTConfig()).eval()  # its defaults are DPT-Large
+    theirs = DPTForDepthEstimation(peer_config(options.model.removeprefix("dpt-"))).eval()
     picture = np.random.default_rng(0).standard_normal((1, 3, 384, 384)).astype(np.float32)
     tensor = torch.from_numpy(picture)
     results = Results(options.json, {name: version(name) for name in ("transformers", "nncf")})

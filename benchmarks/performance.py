@@ -23,6 +23,9 @@ TIMEOUT_S = 1800
 HEADER = "| what | asked | measured | interval | command |\n|---|---|---|---|---|"
 
 
+_SHOWN = {"{data}": "DATA", "{int8}": "INT8_FILE", "{photos}": "PHOTOS", "{work}": "FOLDER"}
+
+
 @dataclass(frozen=True)
 class Script:
     """A script and what is asked of it, in words, for where it gives no figures itself.
@@ -80,8 +83,8 @@ def run(script: Script, places: dict[str, str], keep: Path) -> tuple[dict[str, A
     """(JSON or None, output or the reason for its absence, the command)."""
     path, out, log = HERE / script.name, keep / f"{script.name}.json", keep / f"{script.name}.txt"
     arguments = [places.get(word, word) for word in script.arguments]
-    command = " ".join(["python", f"benchmarks/{script.name}", *(word for word in arguments if word)])
-    command = command.replace(places["{work}"], "FOLDER")
+    shown = [_SHOWN.get(word, word) for word, given in zip(script.arguments, arguments, strict=True) if given]
+    command = " ".join(["python", f"benchmarks/{script.name}", *shown])
     if not path.is_file():
         return None, "no such script", command
     if out.is_file():
