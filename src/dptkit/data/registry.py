@@ -270,6 +270,7 @@ def splits_of(name: str, root: Path) -> tuple[str, ...]:
         "labels": lambda: label_splits(root),
         "shards": lambda: (read_index((root / INDEX).read_bytes(), str(root / INDEX))["split"],),
         "diode": lambda: tuple(split for split in ("train", "val") if (root / split).is_dir()),
+        "scannet": lambda: ("all",),  # its list is somebody's choice, and a file of theirs
         "pairs": lambda: ("",),
         "pictures": lambda: ("",),
     }

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
-import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,6 @@ from dptkit.runtime.openvino_import import import_openvino
 
 _DEVICE = "CPU"
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
-_LET_GO_S = 0.05
 _CAPABILITIES: dict[Precision, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
 
 
@@ -29,13 +24,8 @@ class OpenVINOBackend:
     engine = "openvino"
     device = "cpu"
 
-    def __init__(
-        self, compiled: Any, precision: Precision, stride: int, file: npt.NDArray[np.uint8] | None = None
-    ) -> None:
-        """`compiled`: an openvino.CompiledModel; `file`: the mapped file it came from, if it did.
-
-        Raises ConfigError if it was compiled for another precision.
-        """
+    def __init__(self, compiled: Any, precision: Precision, stride: int) -> None:
+        """`compiled`: an openvino.CompiledModel. Raises ConfigError if it was compiled for another precision."""
         actual = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if actual != _HINTS[precision]:
             raise ConfigError(f"OpenVINO computes in {actual} on this machine, not in {precision}")
@@ -43,8 +33,6 @@ class OpenVINOBackend:
         self._stride = stride
         self._compiled = compiled
         self._idle: deque[Any] = deque()
-        self._file = file  # the compiled model reads from it, and does not keep it
-        self._fresh = file is not None
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
@@ -59,44 +47,13 @@ class OpenVINOBackend:
             except IndexError:
                 request = self._compiled.create_infer_request()
             # The request's own output is overwritten by its next call, so the caller gets a copy.
-            with self._first_use():
-                raw = request.infer([np.ascontiguousarray(inputs)], share_inputs=True, share_outputs=True)[0].copy()
+            raw = request.infer([np.ascontiguousarray(inputs)], share_inputs=True, share_outputs=True)[0].copy()
         except RuntimeError as error:
             if is_about_memory(error):
                 raise MemoryError("OpenVINO: not enough memory") from error
             raise
         self._idle.append(request)  # not after an error, when nobody knows its state
         return require_finite(raw, self.precision, self.device)
-
-    @contextmanager
-    def _first_use(self) -> Iterator[None]:
-        """The first inference brings all weights into the kernels' layout, after which the file's are not needed.
-
-        Meanwhile and afterwards the file's pages are let go of, so that not both lie in memory. One that is wanted
-        once more is read again.
-        """
-        if not self._fresh:
-            yield
-            return
-        self._fresh = False
-        pages: Any = getattr(self._file, "_mmap", None)
-        if not (hasattr(pages, "madvise") and hasattr(mmap, "MADV_DONTNEED")):
-            yield
-            return
-        done = threading.Event()
-
-        def let_go() -> None:
-            while not done.wait(_LET_GO_S):
-                pages.madvise(mmap.MADV_DONTNEED)
-
-        thread = threading.Thread(target=let_go, name="dptkit-let-go", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-            pages.madvise(mmap.MADV_DONTNEED)
 
 
 def precisions() -> tuple[Precision, ...]:
@@ -140,15 +97,11 @@ def write_compiled(compiled: Any, path: Path) -> None:
 def read_compiled(path: Path, precision: Precision, stride: int, streams: int = 1) -> OpenVINOBackend:
     """What `write_compiled` wrote on a machine of the same `identity`. Raises RuntimeError if OpenVINO refuses it.
 
-    The file is mapped, not read: weights come into memory as they are used. `streams` need not be those it was compiled
-    for.
+    `streams` need not be those it was compiled for.
     """
     openvino = import_openvino()
-    # Copy on write, since OpenVINO takes no read-only array; nothing writes.
-    file = np.memmap(path, np.uint8, mode="c")
-    blob = openvino.Tensor(file, shared_memory=True)
-    compiled = openvino.Core().import_model(blob, _DEVICE, _settings(precision, streams))
-    return OpenVINOBackend(compiled, precision, stride, file)
+    compiled = openvino.Core().import_model(openvino.tensor_from_file(path), _DEVICE, _settings(precision, streams))
+    return OpenVINOBackend(compiled, precision, stride)
 
 
 def _settings(precision: Precision, streams: int) -> dict[str, str]:
