@@ -20,10 +20,10 @@ from miniatures import build_miniature, miniature_spec, random_image
 
 RATIO = 0.4
 ROUNDING = 2e-5
-"""As in test_engines.py; seen below 3e-6. What merging changes is more, in untrained dpt-lite-street 4e-5."""
+"""As in test_engines.py; seen below 3e-6. What merging changes is more."""
 
 SHAPES = ((1, 4, 4), (1, 3, 7), (1, 6, 2), (1, 1, 1), (3, 2, 5))
-MODELS = ("dpt-base", "dpt-hybrid", "dpt-lite", "dpt-lite-street")
+MODELS = ("dpt-base", "dpt-hybrid", "dpt-lite")
 ENGINES: tuple[EngineChoice, ...] = ("openvino", "onnx")
 
 # In a process of its own, since the shape checks of these tests are no part of what users trace.

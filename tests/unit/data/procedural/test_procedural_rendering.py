@@ -180,6 +180,6 @@ def test_importing_needs_neither_numba_nor_embreex() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_hundreds_of_seeds(kind: str) -> None:
-    for seed in range(1000, 1150):
+def test_many_seeds(kind: str) -> None:
+    for seed in range(1000, 1050):
         check(render_scene(seed, size=(96, 128), kind=kind), (96, 128))
