@@ -19,7 +19,7 @@ from dptkit.model.build import build_model
 from dptkit.presets import PRESETS
 from dptkit.runtime.conversion import to_openvino
 from dptkit.runtime.openvino_backend import OpenVINOBackend, compile_graph, precisions
-from dptkit.runtime.openvino_import import import_openvino
+from dptkit.runtime.openvino_import import import_openvino, openvino_core
 from dptkit.runtime.quantize_openvino import quantize_openvino
 from pairing import Results, alternate, medians
 
@@ -58,7 +58,7 @@ def main() -> None:
 def _quantized(model: str, kept: Path | None) -> object:
     openvino = import_openvino()
     if kept is not None and kept.is_file():
-        return openvino.Core().read_model(str(kept))
+        return openvino_core().read_model(str(kept))
     torch.manual_seed(0)
     graph = to_openvino(build_model(PRESETS[model].spec.model).eval())
     # Ranges do not change the time, so a small picture does.

@@ -30,6 +30,20 @@ finally:
 """
 
 
+SIGNAL = """
+import gc, os, signal
+import numpy as np
+from dptkit import load
+signal.signal(signal.SIGUSR1, lambda *_: print("told"))
+for size in (64, 96):
+    predictor = load("dpt-lite", engine="openvino", device="cpu", size=size)
+    predictor.predict(np.zeros((40, 60, 3), np.uint8))
+del predictor
+gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A cache of its own that holds dpt-lite, and the environment that points to it."""
@@ -164,3 +178,11 @@ def test_without_openvino_the_default_is_torch_with_a_note(picture: Path, tmp_pa
     named = dpt("depth", picture, "-o", tmp_path, *SMALL, "--engine", "openvino", env={"PYTHONPATH": path})
     assert named.returncode == 2
     assert "engine openvino is not installed: pip install openvino" in named.stderr
+
+
+def test_signals_still_arrive_after_models_came_and_went(cache: dict[str, str]) -> None:
+    """A second Core, which ends after the first one, leaves signals a stack that is gone: a segmentation fault."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SIGNAL], env=environment(**cache), capture_output=True, text=True, timeout=120
+    )
+    assert (ran.returncode, ran.stdout) == (0, "told\n"), ran.stderr

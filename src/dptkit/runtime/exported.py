@@ -16,7 +16,7 @@ from dptkit.runtime.backend import Backend, Engine, EngineChoice, PrecisionChoic
 from dptkit.runtime.card import Card, read_texts
 from dptkit.runtime.choice import choose
 from dptkit.runtime.exported_files import BIN_KEY, sha256_of_file
-from dptkit.runtime.openvino_import import import_openvino
+from dptkit.runtime.openvino_import import openvino_core
 
 ENGINE_OF_SUFFIX: dict[str, Engine] = {".onnx": "onnx", ".xml": "openvino", ".pt2": "torch"}
 
@@ -59,7 +59,7 @@ def _open_openvino(path: Path, device: str, precision: PrecisionChoice) -> tuple
     if not binary.is_file():
         raise WeightsError(f"{path}: an IR is two files, and {binary.name} is not beside it")
     try:
-        model = import_openvino().Core().read_model(str(path), str(binary))
+        model = openvino_core().read_model(str(path), str(binary))
     except RuntimeError as error:
         raise WeightsError(f"{path}: not a readable IR of OpenVINO ({_cause(error)})") from None
     texts = {key: str(model.get_rt_info([key]).value) for key in model.get_rt_info()}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dptkit.errors import ConfigError
 from dptkit.runtime.backend import Precision, is_about_memory, require_finite, require_stride
-from dptkit.runtime.openvino_import import import_openvino
+from dptkit.runtime.openvino_import import import_openvino, openvino_core
 
 _DEVICE = "CPU"
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -58,7 +58,7 @@ class OpenVINOBackend:
 
 def precisions() -> tuple[Precision, ...]:
     """What this machine's CPU computes in, by OpenVINO's word; the quickest of good accuracy first."""
-    able = import_openvino().Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    able = openvino_core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
     order: tuple[Precision, ...] = ("bfloat16", "float32", "float16")
     return tuple(precision for precision in order if _CAPABILITIES[precision] in able)
 
@@ -66,7 +66,7 @@ def precisions() -> tuple[Precision, ...]:
 def identity() -> dict[str, str]:
     """What a compiled model depends on beside the network: a change makes it worthless."""
     openvino = import_openvino()
-    core = openvino.Core()
+    core = openvino_core()
     return {
         "engine": "openvino",
         "version": openvino.get_version(),
@@ -85,7 +85,7 @@ def compile_graph(model: Any, precision: Precision, streams: int = 1) -> Any:
         from openvino._offline_transformations import compress_model_transformation
 
         compress_model_transformation(model)
-    return import_openvino().Core().compile_model(model, _DEVICE, _settings(precision, streams))
+    return openvino_core().compile_model(model, _DEVICE, _settings(precision, streams))
 
 
 def write_compiled(compiled: Any, path: Path) -> None:
@@ -100,7 +100,7 @@ def read_compiled(path: Path, precision: Precision, stride: int, streams: int = 
     `streams` need not be those it was compiled for.
     """
     openvino = import_openvino()
-    compiled = openvino.Core().import_model(openvino.tensor_from_file(path), _DEVICE, _settings(precision, streams))
+    compiled = openvino_core().import_model(openvino.tensor_from_file(path), _DEVICE, _settings(precision, streams))
     return OpenVINOBackend(compiled, precision, stride)
 
 

@@ -25,6 +25,7 @@ from dptkit.runtime.card import Card, GraphCard, read_texts
 from dptkit.runtime.export import Wanted, export_model
 from dptkit.runtime.exported import open_exported
 from dptkit.runtime.exported_files import write_openvino
+from dptkit.runtime.openvino_import import openvino_core
 from miniatures import build_miniature, miniature_spec, random_image
 
 NAME = "dpt-lite"
@@ -111,10 +112,7 @@ def test_onnx_file_can_be_read_by_strangers(files: Path) -> None:
 
 def test_a_graph_that_normalises_inside_takes_bytes(network: DPT, files: Path) -> None:
     """Straight through OpenVINO, as other programs use it; halved weights differ by their rounding, 2**-11 each."""
-    from dptkit.runtime.openvino_import import import_openvino
-
-    openvino = import_openvino()
-    compiled = openvino.Core().compile_model(str(files / "one.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_core().compile_model(str(files / "one.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert compiled.inputs[0].get_any_name() == "pixels"
     pixels = np.random.default_rng(3).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
     found = compiled([pixels])["raw"]
@@ -151,9 +149,7 @@ def test_load_gives_what_the_network_gives(files: Path) -> None:
 @pytest.fixture
 def no_trace(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is to be exported to OpenVINO, the graph of any.xml comes out of the converter."""
-    from dptkit.runtime.openvino_import import import_openvino
-
-    model = import_openvino().Core().read_model(files / "any.xml")
+    model = openvino_core().read_model(files / "any.xml")
     monkeypatch.setitem(exporting._WRITERS, "openvino", lambda *_: lambda *given: write_openvino(model, *given))
 
 
@@ -181,9 +177,7 @@ def test_what_is_there_stays(network: DPT, copy: Path) -> None:
 @pytest.mark.parametrize("existing", [True, False])
 def test_an_ir_is_both_files_or_none(copy: Path, monkeypatch: pytest.MonkeyPatch, existing: bool) -> None:
     """The .xml cannot take its name after the .bin has taken its."""
-    from dptkit.runtime.openvino_import import import_openvino
-
-    model = import_openvino().Core().read_model(copy / "one.xml")
+    model = openvino_core().read_model(copy / "one.xml")
     path = copy / "any.xml" if existing else copy / "new.xml"
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     rename = Path.replace
