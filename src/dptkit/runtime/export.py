@@ -9,6 +9,7 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
@@ -30,6 +31,11 @@ from dptkit.runtime.exported_files import refuse_existing, write_onnx, write_ope
 
 Format = Literal["onnx", "openvino", "torch-export"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
+_PACKAGES: dict[Format, tuple[str, ...]] = {
+    "onnx": ("onnx", "onnxruntime"),
+    "openvino": ("openvino",),
+    "torch-export": (),
+}
 PRECISIONS: dict[Format, tuple[StoredPrecision, ...]] = {
     "onnx": ("float32", "float16"),
     "openvino": ("float32", "float16"),
@@ -106,8 +112,15 @@ def export_model(
 
 
 def check_wanted(spec: ModelSpec, stride: int, path: Path, wanted: Wanted) -> None:
-    """Raises ConfigError for a file name, precision or size that the format or the network does not go with."""
+    """Raises ConfigError for a file name, precision or size that the format or the network does not go with.
+
+    And where a package is missing that writes the file or, since the file is tried, runs it.
+    """
     suffix = SUFFIXES[wanted.format]
+    missing = [name for name in _PACKAGES[wanted.format] if not _is_installed(name)]
+    if missing:
+        extra = " 'dptkit[onnx]'" if wanted.format == "onnx" else f" {missing[0]}"
+        raise ConfigError(f"format {wanted.format} needs {' and '.join(missing)}: pip install{extra}")
     if path.suffix != suffix:
         raise ConfigError(f"{path}: a file of the format {wanted.format} must end in {suffix}")
     able = PRECISIONS[wanted.format]
@@ -119,6 +132,13 @@ def check_wanted(spec: ModelSpec, stride: int, path: Path, wanted: Wanted) -> No
         if any(side < multiple or side % multiple for side in wanted.size):
             height, width = wanted.size
             raise ConfigError(f"size {height}x{width}: both sides must be positive multiples of {multiple}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # as of a package that is hidden
+        return False
 
 
 class _ExportedGraph(nn.Module):

@@ -257,6 +257,13 @@ def test_what_cannot_be_written_is_said_first(
         export_model(miniature_spec(NAME), network, tmp_path / name, wanted)
 
 
+def test_missing_packages_are_named(network: DPT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ConfigError, match=r"^format onnx needs onnx: pip install 'dptkit\[onnx\]'$"):
+        export_model(miniature_spec(NAME), network, tmp_path / "a.onnx", Wanted("onnx"))
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
