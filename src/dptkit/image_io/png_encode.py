@@ -1,7 +1,4 @@
-"""Pixels -> PNG by zlib alone: Pillow tries five filters a row, which takes longer than all the rest of a picture.
-
-A smooth 640x480 16-bit map, measured: Pillow at level 1 14.5 ms 375 kB; here 6.0 ms 378 kB.
-"""
+"""Pixels -> PNG by zlib alone: Pillow tries five filters a row, which takes longer than all the rest of a picture."""
 
 from __future__ import annotations
 
