@@ -11,7 +11,7 @@ demo: $(VENV)/.runtime  ## predict depth for the pictures in examples/ with the 
 	@echo "Look at demo_output/*_depth_color.png; demo_output/*_depth.png hold the values."
 
 test: $(VENV)/.development  ## all tests
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(VENV)/.development  ## style, types, layers, and a build of the wheel
 	$(BIN)/ruff check .
