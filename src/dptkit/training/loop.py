@@ -221,7 +221,8 @@ class Trainer:
     def _backward(self, batch: Batch) -> Objective:
         config = self.config
         batch = self._to_device(batch)
-        raw, auxiliary = run_network(self.wrapped, batch.image, config.loss)
+        with self.fabric.autocast():  # Fabric's own is around forward, not around forward_auxiliary
+            raw, auxiliary = run_network(self.wrapped, batch.image, config.loss)
         if self.tasks is not None:
             return self._backward_mgda(self.tasks, batch, raw, auxiliary)
         objective = compute_objective(raw, auxiliary, batch, config.loss, self.decoding)

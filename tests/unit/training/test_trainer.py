@@ -154,6 +154,23 @@ def test_several_objectives_with_classes_in_bfloat16(tmp_path: Path, labels_root
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 
+@pytest.mark.parametrize("auxiliary", [0.2, 0.0])
+def test_mixed_precision_reaches_the_network_with_and_without_the_auxiliary_head(
+    tmp_path: Path, labels_root: Path, auxiliary: float
+) -> None:
+    config = config_for(labels_root, "dpt-lite-street", SegmentationLoss(auxiliary=auxiliary))
+    trainer = Trainer(replace(config, precision="bf16-mixed"), tmp_path / "run")
+    datasets = trainer.open_sources()
+    trainer.build(datasets, None)
+    seen: dict[str, torch.dtype] = {}
+    for name, module in trainer.network.named_modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: output.dtype}))
+    trainer._step(next(trainer.batches(datasets).from_step(0)), None, 0)
+    assert seen
+    assert {name: dtype for name, dtype in seen.items() if dtype != torch.bfloat16} == {}
+
+
 def test_accumulation_and_checkpointing_change_memory_and_not_the_result(tmp_path: Path, depth_root: Path) -> None:
     config = config_for(depth_root, "dpt-large", DepthLoss(anchor=0.0))
     config = replace(config, steps=4, optimiser=replace(config.optimiser, kind="sgd", decoder_lr=1e-2))

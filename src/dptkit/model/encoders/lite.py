@@ -74,9 +74,14 @@ class ConvNorm(nn.Module):
         assert variance is not None
         scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
         weight, bias = self.conv.weight * scale[:, None, None, None], self.norm.bias - mean * scale
-        return F.conv2d(
-            features, weight, bias, self.conv.stride, self.conv.padding, self.conv.dilation, self.conv.groups
-        )
+        conv = self.conv
+        if conv.groups > 1 and features.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # oneDNN's bfloat16 gradients of depthwise convolutions take three to eight times as long as in float32.
+            with torch.autocast("cpu", enabled=False):
+                return F.conv2d(
+                    features.float(), weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups
+                ).to(features.dtype)
+        return F.conv2d(features, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 class InvertedResidual(nn.Module):
