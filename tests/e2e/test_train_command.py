@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -265,3 +266,24 @@ def test_mistakes_are_seen_before_anything_is_written(place: Path) -> None:
         assert ran.returncode in (1, 2)
         assert message in ran.stderr.splitlines()[-1]
         assert not (place / "mistaken").exists()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
+def test_memory_that_a_step_frees_stays_with_the_process() -> None:
+    code = (
+        "import numpy, resource\n"
+        "from dptkit.cli.train import settle_process\n"
+        "def pages():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(4):\n"
+        "        del [numpy.ones(12_000_000, numpy.float32) for _ in range(4)][:]\n"  # 48 MB each
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "left_alone = pages()\n"
+        "settle_process()\n"
+        "pages()\n"
+        "print(left_alone, pages())\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=True)
+    left_alone, settled = map(int, done.stdout.split())
+    assert settled < left_alone / 10
