@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class OpenVINOBackend:
     def compute(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """As `predict`, for whatever type and layout of input the graph takes."""
         try:
-            first = nullcontext()
+            first: AbstractContextManager[None] = nullcontext()
             try:
                 request = self._idle.pop()
             except IndexError:
