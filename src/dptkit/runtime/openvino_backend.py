@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from dptkit.errors import ConfigError
 from dptkit.runtime.backend import Precision, is_about_memory, require_finite, require_stride
+from dptkit.runtime.mapped_file import MappedFile
 from dptkit.runtime.openvino_import import import_openvino, openvino_core
 
 _DEVICE = "CPU"
@@ -24,8 +26,11 @@ class OpenVINOBackend:
     engine = "openvino"
     device = "cpu"
 
-    def __init__(self, compiled: Any, precision: Precision, stride: int) -> None:
-        """`compiled`: an openvino.CompiledModel. Raises ConfigError if it was compiled for another precision."""
+    def __init__(self, compiled: Any, precision: Precision, stride: int, file: MappedFile | None = None) -> None:
+        """`compiled`: an openvino.CompiledModel; `file`: what it reads its weights from, which it does not keep itself.
+
+        Raises ConfigError if it was compiled for another precision.
+        """
         actual = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if actual != _HINTS[precision]:
             raise ConfigError(f"OpenVINO computes in {actual} on this machine, not in {precision}")
@@ -33,6 +38,7 @@ class OpenVINOBackend:
         self._stride = stride
         self._compiled = compiled
         self._idle: deque[Any] = deque()
+        self._file = file
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
@@ -42,12 +48,17 @@ class OpenVINOBackend:
     def compute(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """As `predict`, for whatever type and layout of input the graph takes."""
         try:
+            first: AbstractContextManager[None] = nullcontext()
             try:
                 request = self._idle.pop()
             except IndexError:
                 request = self._compiled.create_infer_request()
-            # The request's own output is overwritten by its next call, so the caller gets a copy.
-            raw = request.infer([np.ascontiguousarray(inputs)], share_inputs=True, share_outputs=True)[0].copy()
+                # Its first inference brings weights into the kernels' layout, after which few are read from the file.
+                if self._file is not None:
+                    first = self._file.read_once()
+            with first:
+                outputs = request.infer([np.ascontiguousarray(inputs)], share_inputs=True, share_outputs=True)
+            raw = outputs[0].copy()  # the request's own is overwritten by its next call
         except RuntimeError as error:
             if is_about_memory(error):
                 raise MemoryError("OpenVINO: not enough memory") from error
@@ -97,11 +108,15 @@ def write_compiled(compiled: Any, path: Path) -> None:
 def read_compiled(path: Path, precision: Precision, stride: int, streams: int = 1) -> OpenVINOBackend:
     """What `write_compiled` wrote on a machine of the same `identity`. Raises RuntimeError if OpenVINO refuses it.
 
-    `streams` need not be those it was compiled for.
+    `streams` need not be those it was compiled for. The file is mapped, not read, since the first inference makes
+    another copy of the weights: see MappedFile for what may happen to the file.
     """
     openvino = import_openvino()
-    compiled = openvino_core().import_model(openvino.tensor_from_file(path), _DEVICE, _settings(precision, streams))
-    return OpenVINOBackend(compiled, precision, stride)
+    file = MappedFile(path)
+    blob = openvino.Tensor(file.bytes, shared_memory=True)
+    compiled = openvino_core().import_model(blob, _DEVICE, _settings(precision, streams))
+    file.let_go()
+    return OpenVINOBackend(compiled, precision, stride, file)
 
 
 def _settings(precision: Precision, streams: int) -> dict[str, str]:
