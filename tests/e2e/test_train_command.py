@@ -224,10 +224,29 @@ def test_check_tries_everything_and_writes_nothing(place: Path) -> None:
     assert "8.png" in ran.stderr.splitlines()[-1]
 
 
+def kill_after_a_checkpoint(place: Path, out: str, both: list[str]) -> None:
+    """Start two processes and end them, and who launched them, by kill -9."""
+    process = subprocess.Popen(
+        both, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True
+    )
+    wanted = place / out / "checkpoints" / "step_000000002.ckpt"
+    wait_for(wanted, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (place / out / "model.safetensors").exists(), "it ended before it was killed"
+    states = torch.load(wanted, weights_only=True)["random"]
+    # Each process draws its own numbers, as dropout does, and finds them again.
+    assert len(states) == 2
+    assert not torch.equal(states[0]["torch"], states[1]["torch"])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs gloo on POSIX")
 @pytest.mark.parametrize("multi_objective", ["sum", "mgda"])
 def test_two_processes_do_what_one_does(place: Path, whole: Path, multi_objective: str) -> None:
-    """Without clipping, which would hide a gradient of the wrong size; pictures differ in their valid pixels."""
+    """Without clipping, which would hide a gradient of the wrong size; pictures differ in their valid pixels.
+
+    With "sum" both processes are killed on the way and go on.
+    """
     # Plain SGD: Adam divides by the gradient's size, so that it magnifies rounding where gradients are small. Smooth
     # terms only: where medians and absolute values have a kink, one process with weights 3e-7 away is no closer.
     overrides = (
@@ -237,11 +256,11 @@ def test_two_processes_do_what_one_does(place: Path, whole: Path, multi_objectiv
     )  # fmt: skip
     names = (f"one_{multi_objective}", f"two_{multi_objective}")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    both = [*launcher, *command(names[1], *overrides, "devices=2")[2:]]
     one = train(place, names[0], *overrides)
-    two = subprocess.run(
-        [*launcher, *command(names[1], *overrides, "devices=2")[2:]],
-        cwd=place, capture_output=True, text=True, timeout=240, env=environment(),
-    )  # fmt: skip
+    if multi_objective == "sum":
+        kill_after_a_checkpoint(place, names[1], both)
+    two = subprocess.run(both, cwd=place, capture_output=True, text=True, timeout=240, env=environment())
     assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr[-2000:]
     losses = [[float(row["loss"]) for row in log_of(place, out)] for out in names]
     # Float32 sums in another order; the log has six digits. Fed back through eight steps.

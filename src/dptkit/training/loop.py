@@ -43,7 +43,7 @@ from dptkit.training.optimiser import (
     schedule_share,
     set_learning_rates,
 )
-from dptkit.training.processes import largest_everywhere, mean_everywhere, sum_everywhere
+from dptkit.training.processes import gather_everywhere, largest_everywhere, mean_everywhere, sum_everywhere
 from dptkit.training.progress import Pace, Progress
 from dptkit.training.run_folder import RunFolder
 from dptkit.training.semi_supervised import SemiSupervised
@@ -161,7 +161,9 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.onlooker.best = float(state["best"])
-        set_random_states(state["random"])
+        set_random_states(state["random"], self.fabric.global_rank)
+        if state.get("scaler"):
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
         return int(state["step"])
 
     def _phase(self, iterator: Iterator[Batch], views: Iterator[ViewBatch | None], step: int) -> int:
@@ -277,15 +279,16 @@ class Trainer:
         if self.logbook is not None:
             self.logbook.flush()
         self.saved = step
+        random = gather_everywhere(self.fabric, random_states())
         if self.fabric.global_rank == 0:
             state = {
                 "network": self.network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
-                "random": random_states(),
+                "random": random,
+                "scaler": self.fabric.strategy.precision.state_dict(),  # empty but for float16
                 "best": self.onlooker.best,
+                "average": None if self.average is None else self.average.state_dict(),
             }
-            if self.average is not None:
-                state["average"] = self.average.state_dict()
             self.checkpoints.write(step, state)
         self.fabric.barrier()
 

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 
 import miniatures
 from dptkit.errors import ConfigError, TrainingError
@@ -164,6 +166,26 @@ def test_accumulation_and_checkpointing_change_memory_and_not_the_result(tmp_pat
         # Every picture is wholly valid here and the anchor, which is of the batch, is off, so the mean of two halves
         # is the whole; float32 rounding of weights of about one is left. Measured: 6e-7.
         torch.testing.assert_close(other[name], tensor, rtol=0, atol=2e-6, msg=name)
+
+
+def test_going_on_in_float16_keeps_the_scale_of_gradients(tmp_path: Path, depth_root: Path) -> None:
+    """A run on a GPU in miniature: the scaler, which doubles the scale after three good steps, goes on counting."""
+    config = replace(config_for(depth_root, "dpt-large", DepthLoss()), steps=4, checkpoint_every=2)
+
+    def train(folder: Path) -> Trainer:
+        trainer = Trainer(config, folder)
+        scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
+        trainer.fabric = Fabric(accelerator="cpu", plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+        trainer.train()
+        return trainer
+
+    whole = train(tmp_path / "whole").fabric.strategy.precision.state_dict()
+    assert (whole["scale"], whole["_growth_tracker"]) == (128.0, 1)
+    train(tmp_path / "resumed")
+    (tmp_path / "resumed" / "checkpoints" / "step_000000004.ckpt").unlink()
+    assert train(tmp_path / "resumed").fabric.strategy.precision.state_dict() == whole
+    models = [read_tensors(tmp_path / run / "model.safetensors").tensors for run in ("whole", "resumed")]
+    assert all(torch.equal(models[1][name], tensor) for name, tensor in models[0].items())
 
 
 def test_the_best_model_by_validation_is_kept(tmp_path: Path, depth_root: Path) -> None:
