@@ -65,7 +65,10 @@ def evaluate(
     ] = None,
     scale: Annotated[float, typer.Option(metavar="X", help="Stored number times X is the quantity.")] = 1.0,
     allow_skipped: Annotated[
-        bool, typer.Option("--allow-skipped", help="End with 0 although pictures are missing or broken.")
+        bool,
+        typer.Option(
+            "--allow-skipped", help="End with 0 although pictures are missing or broken, or not the official ones."
+        ),
     ] = False,
     list_protocols: Annotated[bool, typer.Option("--list-protocols", help="Print all protocols and exit.")] = False,
 ) -> int:
