@@ -71,18 +71,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def command(out: str, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "dptkit.cli.main", "train", "tiny.yaml", *overrides, "-o", out]
+def command(out: str, *overrides: str, config: str = "tiny.yaml") -> list[str]:
+    return [sys.executable, "-m", "dptkit.cli.main", "train", config, *overrides, "-o", out]
 
 
 def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def train(place: Path, out: str, *overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(out, *overrides), cwd=place, capture_output=True, text=True, timeout=240, env=environment()
-    )
+def train(place: Path, out: str, *overrides: str, config: str = "tiny.yaml") -> subprocess.CompletedProcess[str]:
+    arguments = command(out, *overrides, config=config)
+    return subprocess.run(arguments, cwd=place, capture_output=True, text=True, timeout=240, env=environment())
 
 
 def log_of(place: Path, out: str) -> list[dict[str, str]]:
@@ -90,9 +89,9 @@ def log_of(place: Path, out: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def started(place: Path, out: str, *overrides: str) -> subprocess.Popen[str]:
+def started(place: Path, out: str, *overrides: str, config: str = "tiny.yaml") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(out, *overrides), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command(out, *overrides, config=config), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=environment(),
     )  # fmt: skip
 
@@ -138,19 +137,21 @@ def test_a_run_leaves_a_model_that_loads_and_a_log(place: Path, whole: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
-@pytest.mark.parametrize("checkpoint", [2, 10])
-def test_kill_and_resume_is_equal_to_the_bit(place: Path, whole: Path, checkpoint: int) -> None:
+@pytest.mark.parametrize(("checkpoint", "config"), [(2, "tiny.yaml"), (10, "whole/run.json")])
+def test_kill_and_resume_is_equal_to_the_bit(place: Path, whole: Path, checkpoint: int, config: str) -> None:
+    """From the configuration, or from what another run wrote down of itself, which repeats that run."""
     out = f"killed{checkpoint}"
-    process = started(place, out)
+    process = started(place, out, config=config)
     wanted = place / out / "checkpoints" / f"step_{checkpoint:09d}.ckpt"
     wait_for(wanted, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert wanted.exists()
     assert not (place / out / "model.safetensors").exists(), "it ended before it was killed"
-    ran = train(place, out)
+    ran = train(place, out, config=config)
     assert ran.returncode == 0, ran.stderr
     assert_same_run(place / out, whole)
+    assert (place / out / "run.json").read_bytes() == (whole / "run.json").read_bytes()
 
 
 def test_a_folder_with_another_run_is_left_alone(place: Path, whole: Path) -> None:

@@ -200,7 +200,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "classes": _classes,
     "datasets": _datasets,
     "dataset_options": _dataset_options,
-    "pictures": lambda value: f"There are {value} pictures." if value else "There are as many pictures as in the split.",
+    "pictures": lambda value: f"There are {value} pictures." if value else "As many pictures as the split has.",
     "split": lambda value: f"The pictures of {value} are scored." if value else "All pictures are scored.",
     "metrics": lambda value: f"Computed: {', '.join(value)}.",
     "name": lambda value: f"It is called {value}.",

@@ -47,7 +47,7 @@ from dptkit.training.processes import gather_everywhere, largest_everywhere, mea
 from dptkit.training.progress import Pace, Progress
 from dptkit.training.run_folder import RunFolder
 from dptkit.training.semi_supervised import SemiSupervised
-from dptkit.training.sources import TrainingBatches, open_source
+from dptkit.training.sources import TrainingBatches, by_key, open_source, open_validation
 from dptkit.training.start import build_spec, build_start, starts_metric
 from dptkit.training.stopping import StopRequest, TrainingStopped
 from dptkit.training.task_gradients import TaskGradients
@@ -80,16 +80,15 @@ class Trainer:
         self.unlabelled: SemiSupervised | None = None
 
     def train(self) -> Path:
-        """Raises DataError, WeightsError or ConfigError before the first step, TrainingError if the loss diverges.
-
-        Raises TrainingStopped if `stop` asked for it, after a checkpoint.
-        """
+        """Raises DataError, WeightsError or ConfigError before the first step, TrainingError if the loss diverges,
+        TrainingStopped if `stop` asked for it, after a checkpoint."""
         config = self.config
         datasets = self.open_sources()
         if config.tensorboard:
             require_tensorboard()
         if self.fabric.global_rank == 0:
-            self.folder.open(config, datasets)
+            others = [] if self.unlabelled is None else self.unlabelled.datasets
+            self.folder.open(config, by_key(sources=datasets, validation=open_validation(config), teacher=others))
             if self.unlabelled is not None:
                 self.unlabelled.record(self.folder.path)
         self.build(datasets, self.folder.metric_start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,20 +38,40 @@ class RunFolder:
         """Scale and shift that a metric run began with."""
         return self.path / "metric_start.json"
 
-    def open(self, config: TrainConfig, datasets: Sequence[Dataset]) -> None:
-        """Begin the run, or find it begun already.
+    def open(self, config: TrainConfig, datasets: Mapping[str, Dataset]) -> None:
+        """Begin the run, or find it begun already. datasets: by their keys in the configuration.
 
-        Raises TrainingError if the folder holds a run of another configuration.
+        Raises TrainingError if the folder holds a run of another configuration, or of data that have changed since.
         """
+        data = {key: describe_dataset(dataset) for key, dataset in datasets.items()}
         if self.check_same(config):
+            self._check_same_data(data)
             return
         content = {
             "config": to_plain(config),
+            "working_folder": str(Path.cwd()),
             "versions": {"dptkit": __version__, "python": platform.python_version(), **_versions()},
             "machine": platform.platform(),
-            "data": [describe_dataset(dataset) for dataset in datasets],
+            "data": data,
         }
-        write_bytes(self.path / "run.json", json.dumps(content, indent=2).encode())
+        write_bytes(self.record, json.dumps(content, indent=2).encode())
+
+    def _check_same_data(self, data: Mapping[str, Mapping[str, Any]]) -> None:
+        """What comes at a step depends on the number and order of samples, so that other data are another run."""
+        begun = json.loads(self.record.read_text("utf-8"))["data"]
+        if isinstance(begun, list):  # older runs noted the sources alone
+            begun = {f"sources.{number}": facts for number, facts in enumerate(begun)}
+        for key, facts in data.items():
+            if key in begun and begun[key] != facts:
+                raise TrainingError(
+                    f"{self.path}: {key} has changed since the run began: {begun[key]['samples']} samples then, "
+                    f"{facts['samples']} now, or files of another name or size; put it back, or begin another run"
+                )
+
+    @property
+    def record(self) -> Path:
+        """What the run is: `dpt train` takes it as a configuration, and does the same again."""
+        return self.path / "run.json"
 
     @property
     def best(self) -> Path:
@@ -59,10 +79,9 @@ class RunFolder:
 
     def begun_with(self) -> TrainConfig | None:
         """The configuration of the run that the folder holds; None if it holds none."""
-        record = self.path / "run.json"
-        if not record.is_file():
+        if not self.record.is_file():
             return None
-        return parse_config(json.loads(record.read_text("utf-8"))["config"], str(record))
+        return parse_config(json.loads(self.record.read_text("utf-8"))["config"], str(self.record))
 
     def check_same(self, config: TrainConfig) -> bool:
         """Whether the run was begun before. Raises TrainingError if with another configuration."""
