@@ -58,7 +58,7 @@ def test_comparisons_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert done.code == 0, (words, done.errors)
         assert done.lines
         ran += 1
-    assert ran == 4
+    assert ran == 5
     assert (results / "all.json").is_file()
     result = read_result(Path("a.json"))
     names: dict[str, Any] = {"dataset": open_scenes(Path("NYU")), "subject": Guess(), "result": result}
