@@ -22,6 +22,7 @@ from dptkit.data.batches import Batch
 from dptkit.data.sample import Dataset
 from dptkit.data.views import ViewBatch
 from dptkit.errors import TrainingError
+from dptkit.training.check_sources import check_first_samples
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
 from dptkit.training.config import TrainConfig
 from dptkit.training.logbook import Logbook, require_tensorboard
@@ -117,13 +118,13 @@ class Trainer:
         if config.teacher is not None:
             ranks = fabric.global_rank, fabric.world_size
             self.unlabelled = SemiSupervised(config, config.teacher, self.spec, *ranks)
-        return [open_source(source, f"sources.{number}") for number, source in enumerate(config.sources)]
+        datasets = [open_source(source, f"sources.{number}") for number, source in enumerate(config.sources)]
+        check_first_samples(config, datasets, self.spec)
+        return datasets
 
     def build(self, datasets: Sequence[Dataset], metric_start: Path | None) -> None:
-        """Network, optimiser and moving average as they are before the first step.
-
-        metric_start: where the constants of a model that becomes metric are kept.
-        """
+        """Network, optimiser and moving average as they are before the first step; metric_start: where the constants
+        of a model that becomes metric are kept."""
         config, fabric = self.config, self.fabric
         self.network = build_start(config)
         if starts_metric(config):

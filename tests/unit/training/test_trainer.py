@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 
 import miniatures
-from dptkit.errors import ConfigError, TrainingError
+from dptkit.errors import ConfigError, DataError, TrainingError
 from dptkit.presets import PRESETS
 from dptkit.training.config import (
     DepthLoss,
@@ -218,6 +218,20 @@ def test_a_loss_that_diverges_ends_the_run_in_one_line(tmp_path: Path, depth_roo
     config = replace(config, optimiser=Optimiser(kind="sgd", encoder_lr=1e30, decoder_lr=1e30))
     with pytest.raises(TrainingError, match="not finite at step"):
         Trainer(config, tmp_path / "run").train()
+
+
+def test_inverse_depth_is_not_taken_for_metres(tmp_path: Path, depth_root: Path, labels_root: Path) -> None:
+    manifest = depth_root / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(",depth,", ",disparity,"))
+    config = config_for(depth_root, "dpt-hybrid-nyu", MetricLoss())
+    with pytest.raises(
+        DataError, match=r"sources\.0 .* holds inverse_depth in relative; loss metric_depth needs depth_m"
+    ):
+        Trainer(config, tmp_path / "run").train()
+    config = replace(config_for(depth_root, "dpt-lite", DepthLoss()), sources=(OnDisk("labels", str(labels_root)),))
+    with pytest.raises(DataError, match=r"sources\.0 .* holds labels in class; loss relative_depth needs"):
+        Trainer(config, tmp_path / "run").train()
+    assert not (tmp_path / "run").exists()
 
 
 def test_loss_and_architecture_must_go_together(tmp_path: Path, depth_root: Path) -> None:
