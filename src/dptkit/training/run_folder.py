@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 from dptkit.data.fingerprint import describe_dataset
 from dptkit.data.sample import Dataset
-from dptkit.errors import TrainingError
+from dptkit.errors import OutputWriteError, TrainingError
 from dptkit.image_io.atomic import write_bytes
 from dptkit.training.config import TrainConfig, parse_config, to_plain
 from dptkit.version import __version__
@@ -105,16 +107,27 @@ class RunFolder:
                     log.unlink()
 
     def log(self, step: int, values: Mapping[str, float], name: str = LOG) -> None:
-        """Append a row to a log. The first row's columns stay; a value without a column is left out."""
+        """Append a row to a log, whole or not at all. The first row's columns stay; a value without one is left out.
+
+        Raises OutputWriteError, as where the disk is full.
+        """
         log = self.path / name
         fresh = not log.is_file()
         columns = ["step", *values] if fresh else next(csv.reader([log.read_text("utf-8").split("\n", 1)[0]]))
-        with log.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        size = 0 if fresh else log.stat().st_size
+        try:
+            with log.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                if fresh:
+                    writer.writerow(columns)
+                row: dict[str, Any] = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
+                writer.writerow([row.get(column, "") for column in columns])
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(log, size)
             if fresh:
-                writer.writerow(columns)
-            row: dict[str, Any] = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
-            writer.writerow([row.get(column, "") for column in columns])
+                log.unlink(missing_ok=True)  # its first row would be without columns
+            raise OutputWriteError(f"cannot write {log}: {error.strerror or error}") from error
 
 
 def _versions() -> dict[str, str]:
