@@ -64,6 +64,10 @@ def evaluate(
         typer.Option(metavar="NAME", help="What a folder of predictions holds: inverse_depth, depth_m or labels."),
     ] = None,
     scale: Annotated[float, typer.Option(metavar="X", help="Stored number times X is the quantity.")] = 1.0,
+    suffix: Annotated[
+        str | None,
+        typer.Option(metavar="END", help="What follows a picture's name in that folder's files, as _pred.npy."),
+    ] = None,
     allow_skipped: Annotated[
         bool,
         typer.Option(
@@ -120,6 +124,7 @@ def evaluate(
         allow_skipped,
         tta,
         ratio,
+        suffix,
     )
     return run.start()
 

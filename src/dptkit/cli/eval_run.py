@@ -103,6 +103,7 @@ class EvaluationRun:
     allow_skipped: bool
     tta: str | None = None
     token_merge: float = 0.0
+    suffix: str | None = None
 
     def start(self) -> int:
         """Returns the exit code: 0; 1 where pictures were skipped or none was scored; 130 after Ctrl-C."""
@@ -113,7 +114,7 @@ class EvaluationRun:
             self._check_predicting("--token-merge", "has no tokens")
         for model in self.models:
             # What is mistyped is said now, not after the data set was opened and the models before it are done.
-            check_subject(model, self.protocol, quantity=self.quantity, scale=self.scale)
+            check_subject(model, self.protocol, quantity=self.quantity, scale=self.scale, suffix=self.suffix)
         if self.device != "auto" or any(map(predicts, self.models)):
             self._check_device()
         if not self.data.is_dir():
@@ -178,7 +179,8 @@ class EvaluationRun:
         if pictures is None and getattr(protocol, "dataset_options", {}):
             return None  # a part of it, of no known size
         found = departure(find_dataset(name), split, dataset, pictures)
-        if found and not self.data_options and not self.allow_skipped:
+        # Without models nothing is published: `dpt quantize` compares a model with itself.
+        if found and self.models and not self.data_options and not self.allow_skipped:
             raise DataError(f"{found} (--allow-skipped scores what is there)")
         return found
 
@@ -274,6 +276,7 @@ class EvaluationRun:
             token_merge=self.token_merge,
             quantity=self.quantity,
             scale=self.scale,
+            suffix=self.suffix,
         )
 
     def _interrupted(self, model: str, done: int, total: int) -> None:

@@ -124,7 +124,7 @@ def test_mistakes_are_one_line_and_end_with_two(data: Path, arguments: tuple[str
         (("--model", "ramp", "--device", "cuda:77"), "'cuda:77' is not available", 2),
         (("--model", "ramp", "--model", "no/such.pt"), "no/such.pt: no such model file", 2),
         (("--model", "ramp", "--model", "no/such/folder"), "no such model file", 2),
-        (("--model", "ramp", "--quantity", "depth_m"), "quantity and scale are for a folder", 2),
+        (("--model", "ramp", "--quantity", "depth_m"), "quantity, scale and suffix are for a folder", 2),
         (("--model", "dpt-lite-street"), "dpt-lite-street predicts", 2),
         (("--model", "ramp"), "--data: nowhere is not a folder", 1),
     ],
