@@ -72,18 +72,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def command(out: str, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "dptkit.cli.main", "train", "tiny.yaml", *overrides, "-o", out]
+def command(out: str, *overrides: str, config: str = "tiny.yaml") -> list[str]:
+    return [sys.executable, "-m", "dptkit.cli.main", "train", config, *overrides, "-o", out]
 
 
 def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def train(place: Path, out: str, *overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(out, *overrides), cwd=place, capture_output=True, text=True, timeout=240, env=environment()
-    )
+def train(place: Path, out: str, *overrides: str, config: str = "tiny.yaml") -> subprocess.CompletedProcess[str]:
+    arguments = command(out, *overrides, config=config)
+    return subprocess.run(arguments, cwd=place, capture_output=True, text=True, timeout=240, env=environment())
 
 
 def log_of(place: Path, out: str) -> list[dict[str, str]]:
@@ -91,9 +90,9 @@ def log_of(place: Path, out: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def started(place: Path, out: str, *overrides: str) -> subprocess.Popen[str]:
+def started(place: Path, out: str, *overrides: str, config: str = "tiny.yaml") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(out, *overrides), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command(out, *overrides, config=config), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=environment(),
     )  # fmt: skip
 
@@ -139,19 +138,21 @@ def test_a_run_leaves_a_model_that_loads_and_a_log(place: Path, whole: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
-@pytest.mark.parametrize("checkpoint", [2, 10])
-def test_kill_and_resume_is_equal_to_the_bit(place: Path, whole: Path, checkpoint: int) -> None:
+@pytest.mark.parametrize(("checkpoint", "config"), [(2, "tiny.yaml"), (10, "whole/run.json")])
+def test_kill_and_resume_is_equal_to_the_bit(place: Path, whole: Path, checkpoint: int, config: str) -> None:
+    """From the configuration, or from what another run wrote down of itself, which repeats that run."""
     out = f"killed{checkpoint}"
-    process = started(place, out)
+    process = started(place, out, config=config)
     wanted = place / out / "checkpoints" / f"step_{checkpoint:09d}.ckpt"
     wait_for(wanted, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert wanted.exists()
     assert not (place / out / "model.safetensors").exists(), "it ended before it was killed"
-    ran = train(place, out)
+    ran = train(place, out, config=config)
     assert ran.returncode == 0, ran.stderr
     assert_same_run(place / out, whole)
+    assert (place / out / "run.json").read_bytes() == (whole / "run.json").read_bytes()
 
 
 def test_a_folder_with_another_run_is_left_alone(place: Path, whole: Path) -> None:
@@ -225,10 +226,29 @@ def test_check_tries_everything_and_writes_nothing(place: Path) -> None:
     assert "8.png" in ran.stderr.splitlines()[-1]
 
 
+def kill_after_a_checkpoint(place: Path, out: str, both: list[str]) -> None:
+    """Start two processes and end them, and who launched them, by kill -9."""
+    process = subprocess.Popen(
+        both, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(), start_new_session=True
+    )
+    wanted = place / out / "checkpoints" / "step_000000002.ckpt"
+    wait_for(wanted, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (place / out / "model.safetensors").exists(), "it ended before it was killed"
+    states = torch.load(wanted, weights_only=True)["random"]
+    # Each process draws its own numbers, as dropout does, and finds them again.
+    assert len(states) == 2
+    assert not torch.equal(states[0]["torch"], states[1]["torch"])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs gloo on POSIX")
 @pytest.mark.parametrize("multi_objective", ["sum", "mgda"])
 def test_two_processes_do_what_one_does(place: Path, whole: Path, multi_objective: str) -> None:
-    """Without clipping, which would hide a gradient of the wrong size; pictures differ in their valid pixels."""
+    """Without clipping, which would hide a gradient of the wrong size; pictures differ in their valid pixels.
+
+    With "sum" both processes are killed on the way and go on.
+    """
     # Plain SGD: Adam divides by the gradient's size, so that it magnifies rounding where gradients are small. Smooth
     # terms only: where medians and absolute values have a kink, one process with weights 3e-7 away is no closer.
     overrides = (
@@ -238,11 +258,11 @@ def test_two_processes_do_what_one_does(place: Path, whole: Path, multi_objectiv
     )  # fmt: skip
     names = (f"one_{multi_objective}", f"two_{multi_objective}")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    both = [*launcher, *command(names[1], *overrides, "devices=2")[2:]]
     one = train(place, names[0], *overrides)
-    two = subprocess.run(
-        [*launcher, *command(names[1], *overrides, "devices=2")[2:]],
-        cwd=place, capture_output=True, text=True, timeout=240, env=environment(),
-    )  # fmt: skip
+    if multi_objective == "sum":
+        kill_after_a_checkpoint(place, names[1], both)
+    two = subprocess.run(both, cwd=place, capture_output=True, text=True, timeout=240, env=environment())
     assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr[-2000:]
     losses = [[float(row["loss"]) for row in log_of(place, out)] for out in names]
     # Float32 sums in another order; the log has six digits. Fed back through eight steps.

@@ -10,10 +10,13 @@ import typer
 from dptkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from dptkit.data.sample import Dataset, OrdinalDataset
+    from collections.abc import Callable
+
+    from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
+    from dptkit.evaluation.protocol import Protocol
     from dptkit.evaluation.result import EvaluationResult
-    from dptkit.evaluation.subject import StoredPredictions
-    from dptkit.evaluation.worth import Worth
+    from dptkit.evaluation.subject import Prediction, StoredPredictions
+    from dptkit.evaluation.worth import PredictAgain, Worth
 
 
 def compare(
@@ -28,6 +31,13 @@ def compare(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which data set it is. Default: as in the results.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="With --data, the first result's model: it predicts again where a rule changes the prediction.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all of it as JSON.")] = None,
     samples: Annotated[int, typer.Option(metavar="N", min=100, help="Samples of the bootstrap.")] = 10_000,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the bootstrap.")] = 0,
@@ -36,7 +46,8 @@ def compare(
 
     Each result is compared with the first, over the pictures that all have in common. Where protocols differ, each
     field is explained. With --data, and predictions kept by dpt eval --predictions, the first one's predictions are
-    scored again with one field changed at a time, so that it is known what each is worth.
+    scored again with one field changed at a time, so that it is known what each is worth. --model tells it also of the
+    crop, the network's input and test-time augmentation, which take a new run of the model each.
     """
     from dptkit.cli.compare_text import comparison_text, need_text, paper_text, worth_text
     from dptkit.evaluation.compare import compare_results, compare_with_paper, to_json
@@ -54,7 +65,7 @@ def compare(
         comparison = compare_results(results, samples=samples, seed=seed)
         typer.echo(comparison_text(comparison))
         for number in range(1, len(results)):
-            worth, need = _worth((results[0], files[0]), (results[number], files[number]), data, dataset)
+            worth, need = _worth((results[0], files[0]), results[number], data, dataset, model)
             worths.append(worth)
             needs.append(need)
             if worth is not None:
@@ -70,14 +81,15 @@ def compare(
 
 def _worth(
     left: tuple[EvaluationResult, Path],
-    right: tuple[EvaluationResult, Path],
+    right: EvaluationResult,
     data: Path | None,
     dataset: str | None,
+    model: str | None,
 ) -> tuple[Worth | None, str]:
     """What each difference of rules is worth, or what is needed to tell; neither where the rules are the same."""
     from dptkit.evaluation.worth import told_fields, worth_of_differences
 
-    told, not_told = told_fields(left[0].protocol, right[0].protocol)
+    told, not_told = told_fields(left[0].protocol, right.protocol, again=model is not None)
     if not told:
         return None, "; ".join(f"{name}: {reason}" for name, reason in not_told.items())
     if data is None:
@@ -85,7 +97,36 @@ def _worth(
     stored = _stored_predictions(*left)
     if isinstance(stored, str):
         return None, stored
-    return worth_of_differences(left[0], right[0], _open(left[0], data, dataset), stored), ""
+    opened = _open(left[0], data, dataset)
+    again = None if model is None else _predict_again(model, left[0], opened)
+    return worth_of_differences(left[0], right, opened, stored, again), ""
+
+
+def _predict_again(model: str, result: EvaluationResult, dataset: Dataset | OrdinalDataset) -> PredictAgain:
+    """By the rules of any protocol, on the engine of the result. Raises DataError if it is not the result's model."""
+    from dptkit.evaluation.one_picture import Setting
+    from dptkit.evaluation.open_subject import check_subject, open_subject
+    from dptkit.image_io.names import printable
+
+    details = result.subject.details
+
+    def again(protocol: Protocol) -> Callable[[Sample | OrdinalSample], Prediction]:
+        subject = open_subject(
+            model,
+            protocol,
+            engine=details.get("engine", "auto"),
+            device=details.get("device", "auto"),
+            precision=details.get("precision", "float32"),
+            token_merge=details.get("token_merge", 0.0),
+        )
+        if subject.identity.weights_sha256 != result.subject.weights_sha256:
+            raise DataError(
+                f"{printable(model)}: not the weights that {printable(result.subject.name)} was scored with"
+            )
+        return Setting(subject, dataset, protocol, None).predict
+
+    check_subject(model, result.protocol)  # what is mistyped is said now; weights are loaded where they are needed
+    return again
 
 
 def _without_data(left: EvaluationResult) -> str:

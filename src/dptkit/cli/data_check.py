@@ -37,7 +37,8 @@ def check(
 ) -> int:
     """Read every picture and its ground truth; print counts, sizes, value ranges and shares, and name broken files.
 
-    Ends with 1 if anything is broken or missing. With several splits each has its own sheet, named after it.
+    Ends with 1 if anything is broken or missing, also where a public data set has another number of pictures than
+    officially. With several splits each has its own sheet, named after it.
     """
     from dptkit.data.detect import detect_dataset
     from dptkit.data.registry import splits_of
@@ -87,6 +88,8 @@ def _check_one(folder: Path, name: str, split: str, options: dict[str, Option], 
     """Check one split and print the report; True if all is whole."""
     from dptkit.cli.progress import PictureScreen
     from dptkit.data.checking import check_dataset
+    from dptkit.data.official import departure
+    from dptkit.data.registry import find_dataset
 
     try:
         dataset = open_leniently(name, folder, split, options)
@@ -95,13 +98,15 @@ def _check_one(folder: Path, name: str, split: str, options: dict[str, Option], 
         return False
     with PictureScreen(len(dataset)) as screen:
         report = check_dataset(dataset, split, screen.advance)
+    # With options, such as scenes, it is a part that was asked for.
+    warning = None if options else departure(find_dataset(name), split, dataset)
     if json:
-        typer.echo(_to_json(folder, report))
+        typer.echo(_to_json(folder, report, warning))
     else:
-        _print(folder, report)
+        _print(folder, report, warning)
     if sheet is not None:
         _write_sheet(sheet, dataset)
-    return not report.broken
+    return not report.broken and warning is None
 
 
 def _write_sheet(path: Path, dataset: Dataset | OrdinalDataset) -> None:
@@ -121,7 +126,7 @@ def _sheet_path(sheet: Path | None, labels: list[str]) -> Path | None:
     return None if sheet is None else sheet.with_name("_".join([sheet.stem, *labels]) + (sheet.suffix or ".png"))
 
 
-def _to_json(folder: Path, report: CheckReport) -> str:
+def _to_json(folder: Path, report: CheckReport, warning: str | None) -> str:
     import json
     import math
     from dataclasses import asdict
@@ -133,10 +138,11 @@ def _to_json(folder: Path, report: CheckReport) -> str:
             return [plain(entry) for entry in value]
         return None if isinstance(value, float) and math.isnan(value) else value
 
-    return json.dumps({"folder": str(folder), **{key: plain(value) for key, value in asdict(report).items()}})
+    content = {key: plain(value) for key, value in asdict(report).items()}
+    return json.dumps({"folder": str(folder), **content, "warning": warning})
 
 
-def _print(folder: Path, report: CheckReport) -> None:
+def _print(folder: Path, report: CheckReport, warning: str | None) -> None:
     title = f"{folder} ({report.dataset})" + (f", split {report.split}" if report.split else "")
     typer.echo(f"{title}: {report.samples} samples, {len(report.broken)} broken")
     typer.echo(f"  sizes    {_counts(report.sizes)}")
@@ -155,10 +161,12 @@ def _print(folder: Path, report: CheckReport) -> None:
     if report.class_shares:
         shares = sorted(report.class_shares.items(), key=lambda entry: -entry[1])
         typer.echo("  classes  " + ", ".join(f"{name} {share:.1%}" for name, share in shares))
-    if report.wholly_invalid:
-        typer.echo(f"  wholly invalid: {len(report.wholly_invalid)}, such as {report.wholly_invalid[0]}")
+    for name in report.wholly_invalid:
+        typer.echo(f"  wholly invalid  {name}")
     for message in report.broken:
         typer.echo(f"  broken   {message}")
+    if warning is not None:
+        typer.echo(f"  count    {warning}")
 
 
 def _counts(counts: dict[str, int], shown: int = 12) -> str:

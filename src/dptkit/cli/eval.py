@@ -64,10 +64,19 @@ def evaluate(
         typer.Option(metavar="NAME", help="What a folder of predictions holds: inverse_depth, depth_m or labels."),
     ] = None,
     scale: Annotated[float, typer.Option(metavar="X", help="Stored number times X is the quantity.")] = 1.0,
+    suffix: Annotated[
+        str | None,
+        typer.Option(metavar="END", help="What follows a picture's name in that folder's files, as _pred.npy."),
+    ] = None,
     allow_skipped: Annotated[
-        bool, typer.Option("--allow-skipped", help="End with 0 although pictures are missing or broken.")
+        bool,
+        typer.Option(
+            "--allow-skipped", help="End with 0 although pictures are missing or broken, or not the official ones."
+        ),
     ] = False,
-    list_protocols: Annotated[bool, typer.Option("--list-protocols", help="Print all protocols and exit.")] = False,
+    list_protocols: Annotated[
+        bool, typer.Option("--list-protocols", help="Print all protocols, or every field of --protocol in words.")
+    ] = False,
 ) -> int:
     """Score models or predictions by a named protocol; print a table with 95% intervals.
 
@@ -77,7 +86,7 @@ def evaluate(
     the command ends with 1.
     """
     if list_protocols:
-        return _list()
+        return _list(protocol)
     if data is None or protocol is None or not model:
         raise ConfigError("dpt eval needs --data, --protocol and --model; see dpt eval --help")
 
@@ -115,14 +124,22 @@ def evaluate(
         allow_skipped,
         tta,
         ratio,
+        suffix,
     )
     return run.start()
 
 
-def _list() -> int:
+def _list(protocol: str | None) -> int:
     from dptkit.cli.eval_screen import print_table
-    from dptkit.evaluation.protocols import PROTOCOLS
+    from dptkit.evaluation.protocol_words import protocol_sentences
+    from dptkit.evaluation.protocols import PROTOCOLS, find_protocol
     from dptkit.evaluation.tables import protocol_table
 
-    print_table(protocol_table(list(PROTOCOLS.values())))
+    if protocol is None:
+        print_table(protocol_table(list(PROTOCOLS.values())))
+        return 0
+    chosen = find_protocol(protocol)
+    typer.echo(f"{chosen.name}: {chosen.source}")
+    for field, sentence in protocol_sentences(chosen).items():
+        typer.echo(f"  {field}: {sentence}")
     return 0

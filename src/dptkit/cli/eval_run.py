@@ -15,8 +15,9 @@ import typer
 from dptkit.cli.eval_screen import EvaluationScreen, print_table
 from dptkit.data.detect import detect_dataset
 from dptkit.data.fingerprint import dataset_fingerprint
+from dptkit.data.official import departure
 from dptkit.data.pairs import MissingFilesError
-from dptkit.data.registry import Option, check_count, find_dataset, open_dataset, open_ordinal_dataset, splits_of
+from dptkit.data.registry import Option, find_dataset, open_dataset, open_ordinal_dataset, splits_of
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.changes import change_protocol
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
@@ -102,6 +103,7 @@ class EvaluationRun:
     allow_skipped: bool
     tta: str | None = None
     token_merge: float = 0.0
+    suffix: str | None = None
 
     def start(self) -> int:
         """Returns the exit code: 0; 1 where pictures were skipped or none was scored; 130 after Ctrl-C."""
@@ -112,7 +114,7 @@ class EvaluationRun:
             self._check_predicting("--token-merge", "has no tokens")
         for model in self.models:
             # What is mistyped is said now, not after the data set was opened and the models before it are done.
-            check_subject(model, self.protocol, quantity=self.quantity, scale=self.scale)
+            check_subject(model, self.protocol, quantity=self.quantity, scale=self.scale, suffix=self.suffix)
         if self.device != "auto" or any(map(predicts, self.models)):
             self._check_device()
         if not self.data.is_dir():
@@ -159,8 +161,8 @@ class EvaluationRun:
             named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
             protocol = replace(named, split=split)
         protocol = with_dataset_classes(protocol, dataset)
-        warning = check_count(find_dataset(name), split, len(dataset))
-        if warning and not getattr(protocol, "dataset_options", {}):
+        warning = self._departure(name, split, dataset)
+        if warning is not None:
             typer.echo(f"dpt: warning: {warning}", err=True)
         called = dataset.name if name == "shards" else name
         facts: dict[str, Any] = {"name": called, "folder": printable(self.data.resolve().name), "split": split}
@@ -169,6 +171,18 @@ class EvaluationRun:
         if warning:
             facts["warning"] = warning
         return dataset, protocol, facts | {"fingerprint": dataset_fingerprint(dataset)}
+
+    def _departure(self, name: str, split: str, dataset: Dataset | OrdinalDataset) -> str | None:
+        """How the split differs from the official one. Raises DataError where nobody asked for that."""
+        protocol = self.protocol
+        pictures = getattr(protocol, "pictures", None) if split == protocol.split else None
+        if pictures is None and getattr(protocol, "dataset_options", {}):
+            return None  # a part of it, of no known size
+        found = departure(find_dataset(name), split, dataset, pictures)
+        # Without models nothing is published: `dpt quantize` compares a model with itself.
+        if found and self.models and not self.data_options and not self.allow_skipped:
+            raise DataError(f"{found} (--allow-skipped scores what is there)")
+        return found
 
     def _check_device(self) -> None:
         """Raises ConfigError for what is not on this machine."""
@@ -262,6 +276,7 @@ class EvaluationRun:
             token_merge=self.token_merge,
             quantity=self.quantity,
             scale=self.scale,
+            suffix=self.suffix,
         )
 
     def _interrupted(self, model: str, done: int, total: int) -> None:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as those in configs/.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as those in configs/, or a run.json.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Replace values: optimiser.decoder_lr=1e-3."),

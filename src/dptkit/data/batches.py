@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from dptkit.config import PreprocessConfig
-from dptkit.data.augment import Augmentation
+from dptkit.data.augment import Augmentation, cutmix
 from dptkit.data.mixing import Draw, Mixture, augmentation_rng
 from dptkit.data.sample import Dataset, Sample, TargetQuantity
 
@@ -48,6 +48,7 @@ class MixedBatches(TorchDataset[MixedSample]):
     workers, and `Collate`; `mixed_loader` does.
 
     augmentations: one is drawn for each step, so that all samples of a batch get the same size.
+    cutmix: chance that a rectangle of a sample is the next one's of the global batch, whichever rank has that.
     Raises ValueError if the batch cannot be divided among the ranks, or the mixture is of other data sets.
     """
 
@@ -60,6 +61,7 @@ class MixedBatches(TorchDataset[MixedSample]):
         first_step: int = 0,
         rank: int = 0,
         ranks: int = 1,
+        cutmix: float = 0.0,
     ) -> None:
         if mixture.sizes != tuple(len(dataset) for dataset in datasets):
             raise ValueError(f"the mixture is of data sets of {mixture.sizes} samples, not of these")
@@ -72,23 +74,37 @@ class MixedBatches(TorchDataset[MixedSample]):
         self.augmentations = tuple(augmentations) if isinstance(augmentations, Sequence) else (augmentations,)
         self.first_step, self.steps, self.rank = first_step, steps, rank
         self.local_batch_size = mixture.batch_size // ranks
+        self.cutmix = cutmix
 
     def __len__(self) -> int:
         return (self.steps - self.first_step) * self.local_batch_size
 
     def draw(self, index: int) -> Draw:
         """What comes at an index. Raises IndexError beyond the end."""
+        return self.mixture.draw(*self._place(index))
+
+    def __getitem__(self, index: int) -> MixedSample:
+        step, position = self._place(index)
+        draw = self.mixture.draw(step, position)
+        sample = self._augmented(step, draw)
+        if self.cutmix:
+            # A stream of its own: crops and colours are the same with and without.
+            rng = augmentation_rng(draw.augmentation_seed ^ 1)
+            if rng.random() < self.cutmix:
+                other = self._augmented(step, self.mixture.draw(step, (position + 1) % self.mixture.batch_size))
+                sample = cutmix(sample, other, rng).sample
+        return MixedSample(sample, draw.dataset)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Step and position in its global batch."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         step, place = divmod(index, self.local_batch_size)
-        return self.mixture.draw(self.first_step + step, self.rank * self.local_batch_size + place)
+        return self.first_step + step, self.rank * self.local_batch_size + place
 
-    def __getitem__(self, index: int) -> MixedSample:
-        draw = self.draw(index)
-        step = self.first_step + index // self.local_batch_size
+    def _augmented(self, step: int, draw: Draw) -> Sample:
         augmentation = self.augmentations[self.mixture.choose(step, len(self.augmentations))]
-        sample = self.datasets[draw.dataset][draw.sample]
-        return MixedSample(augmentation(sample, augmentation_rng(draw.augmentation_seed)), draw.dataset)
+        return augmentation(self.datasets[draw.dataset][draw.sample], augmentation_rng(draw.augmentation_seed))
 
 
 @dataclass(frozen=True)

@@ -278,14 +278,3 @@ def splits_of(name: str, root: Path) -> tuple[str, ...]:
     if name in found:
         return tuple(found[name]())
     return tuple(split for split in entry.splits if split != "all") or entry.splits
-
-
-def check_count(entry: DatasetEntry, split: str, count: int) -> str | None:
-    """A warning of one line where a split has another number of samples than is known of it; None where it has not."""
-    expected = entry.expected.get(split)
-    if expected is None or expected == count:
-        return None
-    return (
-        f"{entry.name}: split {split} has {count} samples here, officially {expected}: "
-        "what is measured on it cannot be compared with published figures"
-    )

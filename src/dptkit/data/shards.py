@@ -9,8 +9,8 @@ KEY.target.png         the target in whole steps: value = stored * scale + offse
 KEY.target.npy         instead, where no such step gives every value back to the bit: float32, NaN = invalid
 KEY.json               name, source, group, quantity, unit, intrinsics, and scale and offset
 
-Read them at random from a local folder (`open_shards`), or in order from anywhere (`iter_shards`); the library
-webdataset reads them too.
+Read them at random from a local folder (`open_shards`), which may be filled from anywhere as shards are needed, or in
+order from anywhere (`iter_shards`); the library webdataset reads them too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import importlib
 import json
 import math
 import re
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from dptkit.data.pairs import check_split, require_file, require_folder
 from dptkit.data.sample import IGNORED, Sample, SampleFiles
 from dptkit.data.shard_target import decode_target
 from dptkit.errors import DataError, ImageReadError
-from dptkit.image_io import read_image
+from dptkit.image_io import atomic_write, read_image
 from dptkit.image_io.names import printable
 
 INDEX = "shards.json"
@@ -45,7 +46,10 @@ def shard_name(number: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ShardFolder:
-    """A `Dataset` in shards of a local folder, by index. A shard's table of contents is read when first needed."""
+    """A `Dataset` in shards of a local folder, by index. A shard's table of contents is read when first needed.
+
+    address: where a shard that is not in the folder is fetched from, when first needed; "" for nowhere.
+    """
 
     name: str
     root: Path
@@ -53,6 +57,7 @@ class ShardFolder:
     samples: int
     samples_per_shard: int
     class_names: tuple[str, ...] = ()
+    address: str = ""
     _contents: dict[int, list[_Places]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -63,6 +68,8 @@ class ShardFolder:
             raise IndexError(index)
         shard, place = divmod(index % self.samples, self.samples_per_shard)
         path = self.root / shard_name(shard)
+        if self.address:
+            _fetch(self.address, path)
         try:
             if shard not in self._contents:
                 self._contents[shard] = _contents(path)
@@ -74,17 +81,28 @@ class ShardFolder:
         return decode_sample(f"{path}#{place}", members)
 
     def sample_files(self) -> Iterator[SampleFiles]:
-        """Source, number and shard of each sample; its own name and source are in the shard."""
+        """Source, number and shard of each sample; its own name and source are in the shard.
+
+        Shards that are fetched are not named: the data set is the same whether they are there yet.
+        """
         for index in range(self.samples):
             shard, place = divmod(index, self.samples_per_shard)
-            yield SampleFiles(self.name, f"{shard}/{place}", (self.root / shard_name(shard),))
+            files = () if self.address else (self.root / shard_name(shard),)
+            yield SampleFiles(self.name, f"{shard}/{place}", files)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_contents": {}}
 
 
-def open_shards(root: Path, split: str = "") -> ShardFolder:
-    """Shards in a local folder. split: "" or the one they were made of. Raises DataError if any are missing."""
+def open_shards(root: Path, split: str = "", *, address: str = "") -> ShardFolder:
+    """Shards in a local folder. split: "" or the one they were made of. Raises DataError if any are missing.
+
+    address: a folder anywhere that fsspec knows, such as s3://bucket/shards; `root` is filled from it, a shard when it
+    is first needed, and in the end holds all of them.
+    """
+    address = address.rstrip("/")
+    if address:
+        _fetch(address, root / INDEX)
     require_folder("shards", root)
     index = read_index(
         require_file("shards", root, INDEX, "`dpt data shard` writes it").read_bytes(), str(root / INDEX)
@@ -98,8 +116,9 @@ def open_shards(root: Path, split: str = "") -> ShardFolder:
         index["samples"],
         index["samples_per_shard"],
         tuple(index["class_names"]),
+        address,
     )
-    missing = [name for name in index["shards"] if not (root / name).is_file()]
+    missing = [] if address else [name for name in index["shards"] if not (root / name).is_file()]
     if missing:
         raise DataError(
             f"shards: {len(missing)} of {len(index['shards'])} shards are missing in {printable(root)}, such as "
@@ -187,6 +206,18 @@ def open_url(url: str) -> IO[bytes]:
         return file
     except (OSError, ValueError, ImportError) as error:
         raise DataError(f"{printable(url)}: cannot be opened ({printable(str(error))})") from error
+
+
+def _fetch(address: str, path: Path) -> None:
+    """The file of `path`'s name at an address, unless it is there already. Raises DataError, OutputWriteError."""
+    if path.is_file():
+        return
+    url = f"{address}/{path.name}"
+    with open_url(url) as remote, atomic_write(path) as temporary, temporary.open("wb") as local:
+        try:
+            shutil.copyfileobj(remote, local)
+        except OSError as error:
+            raise DataError(f"{printable(url)}: cannot be fetched ({printable(str(error))})") from error
 
 
 def _groups(url: str) -> Iterator[tuple[str, dict[str, bytes]]]:

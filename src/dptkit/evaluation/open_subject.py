@@ -28,13 +28,14 @@ def open_subject(
     token_merge: float = 0.0,
     quantity: StoredQuantity | None = None,
     scale: float = 1.0,
+    suffix: str | None = None,
 ) -> Subject:
     """What `text` names, ready to be scored under `protocol`.
 
     "ramp": `VerticalRamp`. "constant": `Constant`; "constant:VALUE" with quantity "depth_m" is a wall at so many
     metres; for segmentation "constant:CLASS", a name or an id, is `MajorityClass`. A model's name or a weight file:
     `OwnModel`. A folder: `PredictionFolder`, of dptkit's own files unless `quantity` says what the files hold; `scale`
-    as there; with a segmentation protocol other tools' files are label ids of its classes.
+    and `suffix` as there; with a segmentation protocol other tools' files are label ids of its classes.
     token_merge: as in `load`, of a model only.
     Words win over files: write ./ramp for a folder called ramp.
 
@@ -47,8 +48,8 @@ def open_subject(
     if token_merge and (given or word in ("ramp", "constant")):
         raise ConfigError(f"{printable(text)}: token_merge is for models, this has no tokens")
     if word == "constant":
-        if scale != 1:
-            raise ConfigError("constant: scale is for a folder of predictions")
+        if scale != 1 or suffix is not None:
+            raise ConfigError("constant: scale and suffix are for a folder of predictions")
         return _constant(argument if separator else None, quantity, protocol)
     if given:
         if quantity is None and isinstance(protocol, SegmentationProtocol):
@@ -56,9 +57,9 @@ def open_subject(
         if quantity is not None:
             check_task(f"a folder of {quantity}", "segmentation" if quantity == "labels" else "depth", protocol)
         classes = protocol.classes if isinstance(protocol, SegmentationProtocol) else ()
-        return PredictionFolder(text, quantity=quantity, scale=scale, classes=classes)
-    if quantity is not None or scale != 1:
-        raise ConfigError(f"{printable(text)}: quantity and scale are for a folder of predictions")
+        return PredictionFolder(text, quantity=quantity, scale=scale, suffix=suffix, classes=classes)
+    if quantity is not None or scale != 1 or suffix is not None:
+        raise ConfigError(f"{printable(text)}: quantity, scale and suffix are for a folder of predictions")
     if text == "ramp":
         check_task("ramp", "depth", protocol)
         return VerticalRamp()
@@ -68,17 +69,24 @@ def open_subject(
     return OwnModel(predictor, protocol)
 
 
-def check_subject(text: str, protocol: Protocol, *, quantity: StoredQuantity | None = None, scale: float = 1.0) -> None:
+def check_subject(
+    text: str,
+    protocol: Protocol,
+    *,
+    quantity: StoredQuantity | None = None,
+    scale: float = 1.0,
+    suffix: str | None = None,
+) -> None:
     """Raises what `open_subject` would, as far as it can be told before weights are loaded and data is opened."""
     word = text.partition(":")[0]
     is_folder = text not in ("ramp", *PRESETS) and Path(text).is_dir()
     if word == "constant" and isinstance(protocol, SegmentationProtocol) and not protocol.classes:
         return  # the data set's classes
     if word == "constant" or text == "ramp" or is_folder:
-        open_subject(text, protocol, quantity=quantity, scale=scale)
+        open_subject(text, protocol, quantity=quantity, scale=scale, suffix=suffix)
         return
-    if quantity is not None or scale != 1:
-        raise ConfigError(f"{printable(text)}: quantity and scale are for a folder of predictions")
+    if quantity is not None or scale != 1 or suffix is not None:
+        raise ConfigError(f"{printable(text)}: quantity, scale and suffix are for a folder of predictions")
     if model_file(text) is None:
         if len(Path(text).parts) > 1:
             raise UnknownModelError(f"{printable(text)}: neither a weight file nor a folder of predictions is there")

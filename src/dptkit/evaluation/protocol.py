@@ -66,6 +66,7 @@ class DepthProtocol:
 
     source: where the choices are written down (paper and section, repository and file).
     datasets: names in `dptkit.data.registry` it is made for; empty for any. dataset_options: of their readers.
+    pictures: how many the split so read has, where that is a part of the data set's and of known size.
     truth_range_m: truth counts strictly between these; None on a side: no bound. Truth known up to scale has no range.
     prediction_range_m: predicted depth is clamped to it after the alignment; in inverse depth for the alignments
         that fit there, so that what lies at or behind infinity gets the upper bound.
@@ -96,6 +97,7 @@ class DepthProtocol:
     tta: TestTimeAugmentation = "none"
     scales: tuple[float, ...] = (1.0,)
     dataset_options: dict[str, Any] = field(default_factory=dict)
+    pictures: int | None = None
     task: Literal["depth"] = "depth"
 
 

@@ -11,6 +11,7 @@ FIELDS: dict[str, str] = {
     "datasets": "which data sets the protocol is made for",
     "split": "which part of the data set is scored",
     "dataset_options": "how the data set is read",
+    "pictures": "how many pictures there must be",
     "classes": "which classes there are",
     "alignment": "how a prediction is brought to the truth's scale",
     "alignment_scope": "how many pictures share one fit",
@@ -96,7 +97,7 @@ VALUES: dict[str, dict[str, str]] = {
 NEW_PREDICTION = ("crop", "network_input", "tta", "scales")
 """Fields that change the prediction itself: what each is worth takes a new run of the model."""
 
-OTHER_DATA = ("datasets", "split", "dataset_options", "classes")
+OTHER_DATA = ("datasets", "split", "dataset_options", "pictures", "classes")
 """Fields that change what predictions are compared with."""
 
 _POLICIES = {
@@ -199,6 +200,7 @@ _SENTENCES: dict[str, Callable[[Any], str]] = {
     "classes": _classes,
     "datasets": _datasets,
     "dataset_options": _dataset_options,
+    "pictures": lambda value: f"There are {value} pictures." if value else "As many pictures as the split has.",
     "split": lambda value: f"The pictures of {value} are scored." if value else "All pictures are scored.",
     "metrics": lambda value: f"Computed: {', '.join(value)}.",
     "name": lambda value: f"It is called {value}.",

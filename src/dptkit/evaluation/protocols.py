@@ -63,7 +63,7 @@ _MARIGOLD_RELATIVE = (
     replace(
         _MARIGOLD_NYU, name="marigold-scannet", datasets=("scannet",), split="list", mask="none",
         source=_MARIGOLD + "; the 800 pictures of its data_split/scannet_depth list, which lies in the folder",
-        dataset_options={"list_file": "scannet_val_sampled_list_800_1.txt"},
+        dataset_options={"list_file": "scannet_val_sampled_list_800_1.txt"}, pictures=800,
     ),
 )  # fmt: skip
 
@@ -140,7 +140,7 @@ _ENTRIES: tuple[Protocol, ...] = (
         _MIDAS, name="midas-zero-shot-kitti", datasets=("kitti",), metrics=_BAD_PIXELS,
         source=_MIDAS.source + "; 161 pictures of Eigen's test split whose improved depth is in KITTI's val",
         prediction_range_m=(None, 80.0), network_input=_SHORTER_SIDE_384,
-        dataset_options={"depth": "data_depth_annotated/val", "skip_without_depth": True},
+        dataset_options={"depth": "data_depth_annotated/val", "skip_without_depth": True}, pictures=161,
     ),
     replace(
         _MIDAS, name="midas-zero-shot-nyu", datasets=("nyuv2", "nyuv2-bts"), metrics=_BAD_PIXELS,

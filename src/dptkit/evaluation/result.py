@@ -86,6 +86,7 @@ class EvaluationResult:
 def write_result(path: Path, result: EvaluationResult) -> None:
     """As JSON (ASCII: names of files may hold undecodable bytes), whole or not at all. Raises OutputWriteError."""
     values = asdict(result) | {"format": FORMAT, "protocol": protocol_to_dict(result.protocol)}
+    values |= {"degenerate_share": result.degenerate_share}  # for readers of the file; it follows from the pictures
     write_bytes(path, json.dumps(values, indent=1, allow_nan=False).encode())
 
 
@@ -95,6 +96,7 @@ def read_result(path: Path) -> EvaluationResult:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
             raise DataError(f"{printable(path)}: a result of another version of dptkit")
+        values.pop("degenerate_share", None)
         return TypeAdapter(EvaluationResult).validate_python(values)
     except OSError as error:
         raise DataError(f"{printable(path)}: {error.strerror or error}") from error

@@ -1,4 +1,6 @@
-"""What each difference between two protocols is worth: stored predictions scored again, one field changed at a time.
+"""What each difference between two protocols is worth: predictions scored again, one field changed at a time.
+
+Stored ones serve as long as the rules leave them what they are; beyond that the model predicts again, if it is there.
 
 The steps lead from the left protocol to the right one and add up, with the rest, to the whole difference. What a field
 is worth depends on the fields changed before it: a clamp matters less after a fit. The order is that of the fields, but
@@ -7,7 +9,7 @@ is worth depends on the fields changed before it: a clamp matters less after a f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +30,8 @@ from dptkit.evaluation.summary import estimator
 from dptkit.image_io.names import printable
 
 Values = dict[str, float | None]
+PredictAgain = Callable[[Protocol], Callable[[Sample | OrdinalSample], Prediction]]
+"""By the rules of a protocol, what the scored model predicts of a sample."""
 _SAME = 1e-6
 """Relative difference up to which a score is the recorded one: another machine's arithmetic."""
 
@@ -70,10 +74,12 @@ def worth_of_differences(
     right: EvaluationResult,
     dataset: Dataset | OrdinalDataset,
     predictions: StoredPredictions,
+    predict_again: PredictAgain | None = None,
 ) -> Worth:
     """Score the left result's predictions again, by its own protocol and then field by field by the right one's.
 
-    dataset: what left was scored on. predictions: those kept when it was.
+    dataset: what left was scored on. predictions: those kept when it was. predict_again: what was scored; with it,
+    fields that change the prediction are told too, after the others, at a new run over all pictures for each.
     Raises DataError where samples or predictions are missing, or are not those of the result: then scoring by the
     result's own protocol does not give the recorded numbers.
     """
@@ -82,8 +88,8 @@ def worth_of_differences(
     metrics = tuple(name for name in common if name not in VIDEO_METRICS)  # those take more than one picture
     if not metrics:
         raise DataError(f"{left.protocol.name} and {right.protocol.name} have no metric in common")
-    order, not_told = told_fields(left.protocol, right.protocol)
-    rescorer = _Rescorer(dataset, predictions, left, here)
+    order, not_told = told_fields(left.protocol, right.protocol, again=predict_again is not None)
+    rescorer = _Rescorer(dataset, predictions, left, here, predict_again)
     current = replace(left.protocol, metrics=metrics)
     images = rescorer.score(current)
     _check_same(images, here, metrics)
@@ -106,14 +112,22 @@ def worth_of_differences(
     return Worth(left.subject.name, len(here), start, tuple(steps), _change(values, end), end, not_told)
 
 
-def told_fields(left: Protocol, right: Protocol) -> tuple[dict[str, tuple[Any, Any]], dict[str, str]]:
-    """Fields that differ: those that stored predictions can tell the worth of, in order; the others with the reason."""
+def told_fields(
+    left: Protocol, right: Protocol, *, again: bool = False
+) -> tuple[dict[str, tuple[Any, Any]], dict[str, str]]:
+    """Fields that differ: those whose worth can be told, in order; the others with the reason.
+
+    again: whether the model can predict again; otherwise stored predictions are all there is.
+    """
     told: dict[str, tuple[Any, Any]] = {}
+    predicted: dict[str, tuple[Any, Any]] = {}
     not_told: dict[str, str] = {}
     for name, values in differing_fields(left, right).items():
         if name == "metrics":
             continue  # which numbers are computed changes none of them
-        if name in NEW_PREDICTION:
+        if again and name in _of_the_prediction(left):
+            predicted[name] = values
+        elif name in NEW_PREDICTION:
             not_told[name] = "changes the prediction itself: run the model again with it"
         elif name in OTHER_DATA:
             not_told[name] = "changes the data"
@@ -121,11 +135,19 @@ def told_fields(left: Protocol, right: Protocol) -> tuple[dict[str, tuple[Any, A
             not_told[name] = "labels were chosen after it: run the model again with it"
         else:
             told[name] = values
+    if "scales" in predicted and right.tta != "ms-flip":
+        predicted["tta"] = predicted.pop("tta")  # without ms-flip there is one scale
+    told |= predicted
     if "rounding" in told and told["rounding"][1] == "none":
         told = {"rounding": told["rounding"], **told}
     elif "rounding" in told:
         told["rounding"] = told.pop("rounding")
     return told, not_told
+
+
+def _of_the_prediction(protocol: Protocol) -> tuple[str, ...]:
+    """Fields that a prediction depends on: labels are chosen after the interpolation."""
+    return (*NEW_PREDICTION, "interpolation") if isinstance(protocol, SegmentationProtocol) else NEW_PREDICTION
 
 
 class _Rescorer:
@@ -137,8 +159,10 @@ class _Rescorer:
         predictions: StoredPredictions,
         result: EvaluationResult,
         wanted: Sequence[ImageResult],
+        predict_again: PredictAgain | None,
     ) -> None:
         self._dataset, self._predictions = dataset, predictions
+        self._rules, self._again = result.protocol, predict_again
         self._wanted = [sample_key(image) for image in wanted]
         self._images = [image for image in result.images if image.state != "skipped"]
         self._places = self._find()
@@ -148,11 +172,12 @@ class _Rescorer:
 
         Raises ConfigError where it fits no picture, DataError where it can score none.
         """
-        fits = self._fits(protocol)
+        predict = self._predictor(protocol)
+        fits = self._fits(protocol, predict)
         images, problem = [], ""
         for sample in self._samples(self._wanted):
             try:
-                prediction = self._predictions.read(sample.name)
+                prediction = predict(sample)
                 fit = fits.get((sample.source, sample.group)) if fits else None
                 images.append(score_picture(prediction, sample, protocol, fit))
             except DataError as error:
@@ -161,7 +186,16 @@ class _Rescorer:
             raise DataError(problem or "no picture can be scored")
         return images
 
-    def _fits(self, protocol: Protocol) -> Mapping[tuple[str, str], Fit]:
+    def _predictor(self, protocol: Protocol) -> Callable[[Sample | OrdinalSample], Prediction]:
+        """What is stored, unless rules that a prediction depends on are others."""
+        changed = differing_fields(self._rules, protocol).keys() & set(_of_the_prediction(protocol))
+        if self._again is not None and changed:
+            return self._again(protocol)
+        return lambda sample: self._predictions.read(sample.name)
+
+    def _fits(
+        self, protocol: Protocol, predict: Callable[[Sample | OrdinalSample], Prediction]
+    ) -> Mapping[tuple[str, str], Fit]:
         """Of each video, over all its pictures that the result scored; empty where each picture has its own."""
         if not isinstance(protocol, DepthProtocol) or protocol.alignment_scope == "image":
             return {}
@@ -171,7 +205,7 @@ class _Rescorer:
 
         def pairs(keys: list[SampleKey]) -> Iterator[tuple[Prediction, Sample | OrdinalSample]]:
             for sample in self._samples(keys):
-                yield self._predictions.read(sample.name), sample
+                yield predict(sample), sample
 
         return {video: fit_group(pairs(keys), protocol) for video, keys in videos.items()}
 

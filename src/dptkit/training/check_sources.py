@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from dptkit.data.batches import Collate, MixedSample
 from dptkit.data.mixing import augmentation_rng
 from dptkit.data.sample import Dataset, Sample
 from dptkit.errors import DataError, DptkitError
-from dptkit.training.config import MetricLoss, OnDisk, Procedural, SegmentationLoss, TrainConfig
+from dptkit.training.config import DepthLoss, MetricLoss, OnDisk, Procedural, SegmentationLoss, TrainConfig
 from dptkit.training.sources import build_augmentation, describe_source
 
 
@@ -31,6 +32,21 @@ class SourceReport:
     valid_share: float
     least: float
     greatest: float
+
+
+def check_first_samples(config: TrainConfig, datasets: Sequence[Dataset], spec: ModelSpec) -> None:
+    """A sample of each source, before a run begins: that it holds what the loss needs.
+
+    Raises DataError that begins with the source's key. Later it would be a loader's traceback, or, of inverse depth
+    taken for metres, nothing at all.
+    """
+    for number, (source, dataset) in enumerate(zip(config.sources, datasets, strict=True)):
+        if isinstance(source, Procedural) and isinstance(config.loss, DepthLoss):
+            continue  # it gives inverse depth, and its first picture takes long
+        try:
+            _check_sample(dataset[0], config, spec)
+        except DataError as error:
+            raise DataError(f"sources.{number} ({describe_source(source)}): {error}") from None
 
 
 def check_source(

@@ -88,8 +88,10 @@ def random_states() -> dict[str, Any]:
     return states
 
 
-def set_random_states(states: dict[str, Any]) -> None:
-    """Undo whatever was drawn since `random_states`."""
+def set_random_states(states: dict[str, Any] | list[dict[str, Any]], rank: int = 0) -> None:
+    """Undo whatever was drawn since `random_states`. A list has those of each process (older runs kept one for all)."""
+    if isinstance(states, list):
+        states = states[rank]
     torch.set_rng_state(states["torch"])
     version, keys, gauss = states["python"]
     random.setstate((version, tuple(keys), gauss))

@@ -86,6 +86,8 @@ class TrainConfig:
         for problem in (self.model.problem(), self.augment.problem()):
             if problem is not None:
                 raise ConfigError(problem)
+        if self.augment.cutmix and isinstance(self.loss, DepthLoss):
+            raise ConfigError("augment.cutmix: not with relative_depth: scale and shift are a picture's own")
         if self.model.classes is not None and not isinstance(self.loss, SegmentationLoss):
             raise ConfigError("model.classes: goes with a segmentation loss only")
         if self.model.metric_cap_m is not None and not isinstance(self.loss, MetricLoss):

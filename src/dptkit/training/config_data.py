@@ -59,6 +59,8 @@ class Augment:
         keep              nothing but `scale`, as BTS and its successors crop NYUv2 and KITTI
     kb_crop: first the bottom centre 352x1216, as the KITTI benchmark crops.
     colour: chance of changed brightness, contrast, saturation and hue, by at most as much as the next four say.
+    cutmix: chance that a rectangle shows another picture of the batch, ground truth too; not for relative depth, whose
+        scale and shift are a picture's own.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
@@ -76,6 +78,7 @@ class Augment:
     jpeg: Share = 0.0
     grey: Share = 0.0
     rotation_degrees: NonNegative = 0.0
+    cutmix: Share = 0.0
 
     def problem(self) -> str | None:
         """What is wrong with `scale`, if anything."""

@@ -5,6 +5,7 @@ A file may name `shortcuts`, such as {data: [sources.0.root, validation.0.root]}
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,18 +15,22 @@ from dptkit.errors import ConfigError
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A file of keys and values. Raises ConfigError naming it."""
+    """A file of keys and values; of a run's `run.json` its configuration. Raises ConfigError naming it."""
     import yaml
 
+    # PyYAML takes 1e-05 for text, which JSON writes for a number.
+    read = json.loads if path.suffix == ".json" else yaml.safe_load
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable YAML ({str(error).splitlines()[0]})") from None
+    except (yaml.YAMLError, ValueError) as error:
+        kind = "JSON" if read is json.loads else "YAML"
+        raise ConfigError(f"{path}: not readable {kind} ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: must hold keys and values")
-    return content
+    recorded = content.get("config")
+    return recorded if isinstance(recorded, dict) and "versions" in content else content
 
 
 def take_shortcuts(content: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:

@@ -5,19 +5,23 @@ Going on from a checkpoint, what was written after it is taken back, so that no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
-from dptkit.errors import ConfigError
+from dptkit.errors import ConfigError, OutputWriteError
 from dptkit.image_io.atomic import write_bytes
 from dptkit.training.panels import encode_jpeg
 from dptkit.training.run_folder import VALIDATION_LOG, RunFolder
 
+_LOG = logging.getLogger("dptkit")
+
 
 class Logbook:
-    """Of one run, going on after `step`. Only one process of a run may have it.
+    """Of one run, going on after `step`. Only one process of a run may have it. A full disk is a warning.
 
     In the run's folder: `log.csv`, `validation.csv`, `panels/step_000000100.jpg`, and events in `tensorboard/`.
     Raises ConfigError if TensorBoard is asked for and not installed.
@@ -36,21 +40,24 @@ class Logbook:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Loss, its parts, learning rates and speed after a step."""
-        self.folder.log(step, values)
+        with _warning_only(step):
+            self.folder.log(step, values)
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"training/{name}", value, step)
 
     def write_validation(self, step: int, values: Mapping[str, float]) -> None:
         """What a validation gave."""
-        self.folder.log(step, values, VALIDATION_LOG)
+        with _warning_only(step):
+            self.folder.log(step, values, VALIDATION_LOG)
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(f"validation/{name}", value, step)
 
     def write_panel(self, step: int, picture: npt.NDArray[np.uint8]) -> None:
         """uint8 RGB [H, W, 3]."""
-        write_bytes(self.folder.path / "panels" / f"step_{step:09d}.jpg", encode_jpeg(picture))
+        with _warning_only(step):
+            write_bytes(self.folder.path / "panels" / f"step_{step:09d}.jpg", encode_jpeg(picture))
         if self._events is not None:
             self._events.add_image("panel", picture, step, dataformats="HWC")
 
@@ -63,6 +70,15 @@ class Logbook:
         """Nothing more will come."""
         if self._events is not None:
             self._events.close()
+
+
+@contextmanager
+def _warning_only(step: int) -> Iterator[None]:
+    """What is written down about a run is no reason to end it."""
+    try:
+        yield
+    except OutputWriteError as error:
+        _LOG.warning("step %d: %s", step, error)
 
 
 def require_tensorboard() -> None:

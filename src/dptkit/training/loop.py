@@ -22,6 +22,7 @@ from dptkit.data.batches import Batch
 from dptkit.data.sample import Dataset
 from dptkit.data.views import ViewBatch
 from dptkit.errors import TrainingError
+from dptkit.training.check_sources import check_first_samples
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
 from dptkit.training.config import TrainConfig
 from dptkit.training.logbook import Logbook, require_tensorboard
@@ -43,11 +44,11 @@ from dptkit.training.optimiser import (
     schedule_share,
     set_learning_rates,
 )
-from dptkit.training.processes import largest_everywhere, mean_everywhere, sum_everywhere
+from dptkit.training.processes import gather_everywhere, largest_everywhere, mean_everywhere, sum_everywhere
 from dptkit.training.progress import Pace, Progress
 from dptkit.training.run_folder import RunFolder
 from dptkit.training.semi_supervised import SemiSupervised
-from dptkit.training.sources import TrainingBatches, open_source
+from dptkit.training.sources import TrainingBatches, by_key, open_source, open_validation
 from dptkit.training.start import build_spec, build_start, starts_metric
 from dptkit.training.stopping import StopRequest, TrainingStopped
 from dptkit.training.task_gradients import TaskGradients
@@ -80,16 +81,15 @@ class Trainer:
         self.unlabelled: SemiSupervised | None = None
 
     def train(self) -> Path:
-        """Raises DataError, WeightsError or ConfigError before the first step, TrainingError if the loss diverges.
-
-        Raises TrainingStopped if `stop` asked for it, after a checkpoint.
-        """
+        """Raises DataError, WeightsError or ConfigError before the first step, TrainingError if the loss diverges,
+        TrainingStopped if `stop` asked for it, after a checkpoint."""
         config = self.config
         datasets = self.open_sources()
         if config.tensorboard:
             require_tensorboard()
         if self.fabric.global_rank == 0:
-            self.folder.open(config, datasets)
+            others = [] if self.unlabelled is None else self.unlabelled.datasets
+            self.folder.open(config, by_key(sources=datasets, validation=open_validation(config), teacher=others))
             if self.unlabelled is not None:
                 self.unlabelled.record(self.folder.path)
         self.build(datasets, self.folder.metric_start)
@@ -118,13 +118,13 @@ class Trainer:
         if config.teacher is not None:
             ranks = fabric.global_rank, fabric.world_size
             self.unlabelled = SemiSupervised(config, config.teacher, self.spec, *ranks)
-        return [open_source(source, f"sources.{number}") for number, source in enumerate(config.sources)]
+        datasets = [open_source(source, f"sources.{number}") for number, source in enumerate(config.sources)]
+        check_first_samples(config, datasets, self.spec)
+        return datasets
 
     def build(self, datasets: Sequence[Dataset], metric_start: Path | None) -> None:
-        """Network, optimiser and moving average as they are before the first step.
-
-        metric_start: where the constants of a model that becomes metric are kept.
-        """
+        """Network, optimiser and moving average as they are before the first step; metric_start: where the constants
+        of a model that becomes metric are kept."""
         config, fabric = self.config, self.fabric
         self.network = build_start(config)
         if starts_metric(config):
@@ -161,7 +161,9 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.onlooker.best = float(state["best"])
-        set_random_states(state["random"])
+        set_random_states(state["random"], self.fabric.global_rank)
+        if state.get("scaler"):
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
         return int(state["step"])
 
     def _phase(self, iterator: Iterator[Batch], views: Iterator[ViewBatch | None], step: int) -> int:
@@ -278,15 +280,16 @@ class Trainer:
         if self.logbook is not None:
             self.logbook.flush()
         self.saved = step
+        random = gather_everywhere(self.fabric, random_states())
         if self.fabric.global_rank == 0:
             state = {
                 "network": self.network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
-                "random": random_states(),
+                "random": random,
+                "scaler": self.fabric.strategy.precision.state_dict(),  # empty but for float16
                 "best": self.onlooker.best,
+                "average": None if self.average is None else self.average.state_dict(),
             }
-            if self.average is not None:
-                state["average"] = self.average.state_dict()
             self.checkpoints.write(step, state)
         self.fabric.barrier()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -25,3 +27,12 @@ def largest_everywhere(fabric: Fabric, number: int) -> int:
     if fabric.world_size == 1:
         return number
     return int(fabric.all_reduce(torch.tensor(number, device=fabric.device), reduce_op="max"))  # type: ignore[arg-type]
+
+
+def gather_everywhere(fabric: Fabric, value: Any) -> list[Any]:
+    """What each process has, by rank; it is pickled on the way. To be called by all of them."""
+    if fabric.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(values, value)
+    return values

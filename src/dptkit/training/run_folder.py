@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 from dptkit.data.fingerprint import describe_dataset
 from dptkit.data.sample import Dataset
-from dptkit.errors import TrainingError
+from dptkit.errors import OutputWriteError, TrainingError
 from dptkit.image_io.atomic import write_bytes
 from dptkit.training.config import TrainConfig, parse_config, to_plain
 from dptkit.version import __version__
@@ -38,20 +40,40 @@ class RunFolder:
         """Scale and shift that a metric run began with."""
         return self.path / "metric_start.json"
 
-    def open(self, config: TrainConfig, datasets: Sequence[Dataset]) -> None:
-        """Begin the run, or find it begun already.
+    def open(self, config: TrainConfig, datasets: Mapping[str, Dataset]) -> None:
+        """Begin the run, or find it begun already. datasets: by their keys in the configuration.
 
-        Raises TrainingError if the folder holds a run of another configuration.
+        Raises TrainingError if the folder holds a run of another configuration, or of data that have changed since.
         """
+        data = {key: describe_dataset(dataset) for key, dataset in datasets.items()}
         if self.check_same(config):
+            self._check_same_data(data)
             return
         content = {
             "config": to_plain(config),
+            "working_folder": str(Path.cwd()),
             "versions": {"dptkit": __version__, "python": platform.python_version(), **_versions()},
             "machine": platform.platform(),
-            "data": [describe_dataset(dataset) for dataset in datasets],
+            "data": data,
         }
-        write_bytes(self.path / "run.json", json.dumps(content, indent=2).encode())
+        write_bytes(self.record, json.dumps(content, indent=2).encode())
+
+    def _check_same_data(self, data: Mapping[str, Mapping[str, Any]]) -> None:
+        """What comes at a step depends on the number and order of samples, so that other data are another run."""
+        begun = json.loads(self.record.read_text("utf-8"))["data"]
+        if isinstance(begun, list):  # older runs noted the sources alone
+            begun = {f"sources.{number}": facts for number, facts in enumerate(begun)}
+        for key, facts in data.items():
+            if key in begun and begun[key] != facts:
+                raise TrainingError(
+                    f"{self.path}: {key} has changed since the run began: {begun[key]['samples']} samples then, "
+                    f"{facts['samples']} now, or files of another name or size; put it back, or begin another run"
+                )
+
+    @property
+    def record(self) -> Path:
+        """What the run is: `dpt train` takes it as a configuration, and does the same again."""
+        return self.path / "run.json"
 
     @property
     def best(self) -> Path:
@@ -59,10 +81,9 @@ class RunFolder:
 
     def begun_with(self) -> TrainConfig | None:
         """The configuration of the run that the folder holds; None if it holds none."""
-        record = self.path / "run.json"
-        if not record.is_file():
+        if not self.record.is_file():
             return None
-        return parse_config(json.loads(record.read_text("utf-8"))["config"], str(record))
+        return parse_config(json.loads(self.record.read_text("utf-8"))["config"], str(self.record))
 
     def check_same(self, config: TrainConfig) -> bool:
         """Whether the run was begun before. Raises TrainingError if with another configuration."""
@@ -86,16 +107,27 @@ class RunFolder:
                     log.unlink()
 
     def log(self, step: int, values: Mapping[str, float], name: str = LOG) -> None:
-        """Append a row to a log. The first row's columns stay; a value without a column is left out."""
+        """Append a row to a log, whole or not at all. The first row's columns stay; a value without one is left out.
+
+        Raises OutputWriteError, as where the disk is full.
+        """
         log = self.path / name
         fresh = not log.is_file()
         columns = ["step", *values] if fresh else next(csv.reader([log.read_text("utf-8").split("\n", 1)[0]]))
-        with log.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+        size = 0 if fresh else log.stat().st_size
+        try:
+            with log.open("a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                if fresh:
+                    writer.writerow(columns)
+                row: dict[str, Any] = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
+                writer.writerow([row.get(column, "") for column in columns])
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(log, size)
             if fresh:
-                writer.writerow(columns)
-            row: dict[str, Any] = {"step": step, **{name: f"{value:.6g}" for name, value in values.items()}}
-            writer.writerow([row.get(column, "") for column in columns])
+                log.unlink(missing_ok=True)  # its first row would be without columns
+            raise OutputWriteError(f"cannot write {log}: {error.strerror or error}") from error
 
 
 def _versions() -> dict[str, str]:

@@ -57,6 +57,11 @@ def open_validation(config: TrainConfig) -> list[Dataset]:
     return [open_source(source, f"validation.{number}") for number, source in enumerate(config.validation)]
 
 
+def by_key(**groups: Sequence[Dataset]) -> dict[str, Dataset]:
+    """Data sets by their keys in the configuration, as sources.0."""
+    return {f"{key}.{number}": dataset for key, group in groups.items() for number, dataset in enumerate(group)}
+
+
 def build_augmentation(config: TrainConfig, size: tuple[int, int], *, training: bool) -> Augmentation:
     """To crops of `size`, (height, width), as `config.augment` says. Not in training: without its random changes."""
     chances = config.augment
@@ -128,6 +133,7 @@ class TrainingBatches:
             first - phase.start,
             self.rank,
             self.ranks,
+            config.augment.cutmix,
         )
         try:
             # The loader yields what Collate makes of a list of samples.

@@ -124,7 +124,7 @@ def test_mistakes_are_one_line_and_end_with_two(data: Path, arguments: tuple[str
         (("--model", "ramp", "--device", "cuda:77"), "'cuda:77' is not available", 2),
         (("--model", "ramp", "--model", "no/such.pt"), "no/such.pt: no such model file", 2),
         (("--model", "ramp", "--model", "no/such/folder"), "no such model file", 2),
-        (("--model", "ramp", "--quantity", "depth_m"), "quantity and scale are for a folder", 2),
+        (("--model", "ramp", "--quantity", "depth_m"), "quantity, scale and suffix are for a folder", 2),
         (("--model", "dpt-lite-street"), "dpt-lite-street predicts", 2),
         (("--model", "ramp"), "--data: nowhere is not a folder", 1),
     ],
@@ -161,3 +161,7 @@ def test_protocols_are_listed() -> None:
     assert ran.code == 0
     (line,) = [line for line in ran.lines if line.startswith("kitti-garg ")]
     assert "cleinc/bts" in line  # where its choices are written down
+    (title, *fields) = dpt("eval", "--list-protocols", "--protocol", "kitti-garg").lines
+    assert title.startswith("kitti-garg: DPT paper, Table 3")
+    assert "  mask: Only rows 41% to 99% and columns 4% to 96% count (Garg et al. 2016): mostly near road." in fields
+    assert {line.split(":")[0].strip() for line in fields} >= {"crop", "prediction_range_m", "alignment", "aggregation"}

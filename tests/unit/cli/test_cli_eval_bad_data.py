@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cli_runner import Ran, dpt
 
+from data_trees import TREES
 from dptkit.evaluation.result import EvaluationResult, read_result
 from floors import make_floors
 
@@ -89,6 +90,20 @@ def test_missing_depth_is_refused_or_left_out_by_name(floors: Path, tmp_path: Pa
     left, result = evaluate(data, tmp_path / "o.json", "--allow-skipped")
     assert left.code == 0
     assert [image.name for image in result.images if image.state != "skipped"] == ["000", "002"]
+
+
+def test_half_a_public_data_set_is_refused_or_said_to_be_half(tmp_path: Path) -> None:
+    TREES["diode"](tmp_path / "data")
+    call = ("eval", "--data", tmp_path / "data", "--protocol", "marigold-diode", "--model", "constant")
+    call = (*call, "--quantity", "depth_m", "--json", tmp_path / "o.json")
+    refused = dpt(*call)
+    said = "diode: split val has 2 samples here, officially 771: what is measured on it cannot be compared"
+    assert (refused.code, refused.lines) == (1, [])
+    assert refused.errors[-1].startswith(f"dpt: {said}")
+    ran = dpt(*call, "--allow-skipped")
+    assert ran.code == 0
+    assert ran.errors[0].startswith(f"dpt: warning: {said}")
+    assert read_result(tmp_path / "o.json").dataset["warning"].startswith(said)
 
 
 def test_single_pixels_of_nan_do_not_count(floors: Path, tmp_path: Path) -> None:

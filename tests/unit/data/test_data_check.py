@@ -35,10 +35,11 @@ def test_a_whole_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_public_data_set_needs_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     TREES["diode"](tmp_path)
-    assert check([tmp_path]) == 0
+    assert check([tmp_path]) == 1
     out = capsys.readouterr().out
     assert "(diode), split val: 2 samples, 0 broken" in out
     assert "depth_m [m], 2 samples: 12.5 to 287.5" in out
+    assert "  count    diode: split val has 2 samples here, officially 771" in out
 
 
 def test_json_has_it_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +99,7 @@ def test_sheets_of_several_splits(tmp_path: Path) -> None:
     assert read_image(tmp_path / "one.png").shape == (174, 320, 3)
 
 
-def test_wholly_invalid_samples_are_counted(tmp_path: Path) -> None:
+def test_wholly_invalid_samples_are_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     TREES["manifest"](tmp_path)
     grey(tmp_path / "src/two.png", np.zeros_like(CODES))
     report = check_dataset(open_manifest(tmp_path, "train"), "train")
@@ -106,6 +107,8 @@ def test_wholly_invalid_samples_are_counted(tmp_path: Path) -> None:
     assert report.valid_least == 0
     assert report.broken == ()
     assert draw_contact_sheet(open_manifest(tmp_path, "train")).shape == (174, 640, 3)
+    assert check([tmp_path], split=["train"]) == 0
+    assert "  wholly invalid  src/two\n" in capsys.readouterr().out
 
 
 def test_class_shares_add_up(tmp_path: Path) -> None:

@@ -48,8 +48,10 @@ def sequence(mixture: Mixture, count: int, first: int = 0) -> list[Draw]:
     return [mixture.draw(*divmod(place, mixture.batch_size)) for place in range(first, first + count)]
 
 
-def batches(first_step: int = 0, rank: int = 0, ranks: int = 1, workers: int = 0, steps: int = 6) -> list[Batch]:
-    mixed = MixedBatches(DATASETS, Mixture(SIZES, 1, BATCH), STEPS, steps, first_step, rank, ranks)
+def batches(
+    first_step: int = 0, rank: int = 0, ranks: int = 1, workers: int = 0, steps: int = 6, cutmix: float = 0.0
+) -> list[Batch]:
+    mixed = MixedBatches(DATASETS, Mixture(SIZES, 1, BATCH), STEPS, steps, first_step, rank, ranks, cutmix)
     loader = mixed_loader(mixed, PreprocessConfig(), workers)
     found = list(loader)
     assert len(found) == steps - first_step
@@ -152,6 +154,28 @@ def test_ranks_divide_the_global_batch(ranks: int) -> None:
     for step, batch in enumerate(whole):
         assert batch.names == tuple(name for part in parts for name in part[step].names)
         assert torch.equal(batch.image, torch.cat([part[step].image for part in parts]))
+
+
+def test_cutmix_takes_from_the_next_of_the_global_batch() -> None:
+    plain, mixed = batches(), batches(cutmix=1.0)
+    taken = 0
+    for before, after in zip(plain, mixed, strict=True):
+        assert after.names == before.names
+        for place in range(BATCH):
+            other = (place + 1) % BATCH
+            from_other = after.target[place] != before.target[place]
+            expected = torch.where(from_other, before.image[other], before.image[place])
+            same_number = torch.equal(before.target[place], before.target[other])
+            assert same_number or torch.equal(after.image[place], expected)
+            assert torch.equal(after.target[place][from_other], before.target[other][from_other])
+            taken += int(from_other.sum())
+    share = taken / (6 * BATCH * 16)
+    assert 0.3 < share < 0.7  # uniform in [0, 1]: a half, of 48 draws give or take .13 at three deviations
+    parts = [batches(rank=rank, ranks=2, cutmix=1.0) for rank in range(2)]
+    assert all(
+        torch.equal(whole.image, torch.cat([a.image, b.image])) for whole, a, b in zip(mixed, *parts, strict=True)
+    )
+    assert all(same(one, other) for one, other in zip(mixed[4:], batches(4, cutmix=1.0), strict=True))
 
 
 def test_workers_change_nothing() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_trees import BYTES, CODES, TREES, H, W, grey, labels, picture, text
+from dptkit.data.fingerprint import dataset_fingerprint
 from dptkit.data.folder import open_labels, open_manifest, open_pairs
 from dptkit.data.sample import Dataset, Sample
 from dptkit.data.shard_target import decode_target, encode_target
@@ -172,6 +173,17 @@ def test_remote_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, data in contents(tmp_path / "out").items():
         memory.pipe(f"/bucket/{name}", data)
     assert [sample.name for _, sample in iter_shards(shard_urls("memory://bucket"))] == list("abcdefg")
+    # At random, as training reads: a shard is fetched when it is first needed, and once.
+    fetched = open_shards(tmp_path / "near", address="memory://bucket/")
+    before = dataset_fingerprint(fetched)
+    assert (len(fetched), fetched[4].name) == (7, "e")
+    assert sorted(path.name for path in (tmp_path / "near").iterdir()) == ["shard-000001.tar", "shards.json"]
+    memory.rm("/bucket/shard-000001.tar")
+    memory.rm("/bucket/shard-000002.tar")
+    again = open_shards(tmp_path / "near", address="memory://bucket")
+    assert ([again[k].name for k in range(6)], dataset_fingerprint(again)) == (list("abcdef"), before)
+    with pytest.raises(DataError, match=r"memory://bucket/shard-000002\.tar: cannot be opened"):
+        again[6]
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(DataError, match="pip install fsspec"):
         shard_urls("memory://bucket")

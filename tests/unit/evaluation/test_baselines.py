@@ -85,9 +85,10 @@ def test_options_that_would_have_no_effect_and_subjects_that_do_not_fit_are_refu
     folder = str(tmp_path)
     np.save(tmp_path / "a.npy", np.ones((2, 2), np.float32))
     for text, protocol, options, message in (
-        ("ramp", DEPTH, {"quantity": "depth_m"}, "ramp: quantity and scale are for a folder"),
-        ("dpt-lite", DEPTH, {"scale": 2.0}, "dpt-lite: quantity and scale are for a folder"),
-        ("constant", DEPTH, {"scale": 2.0}, "scale is for a folder"),
+        ("ramp", DEPTH, {"quantity": "depth_m"}, "ramp: quantity, scale and suffix are for a folder"),
+        ("dpt-lite", DEPTH, {"scale": 2.0}, "dpt-lite: quantity, scale and suffix are for a folder"),
+        ("constant", DEPTH, {"scale": 2.0}, "scale and suffix are for a folder"),
+        ("dpt-lite", DEPTH, {"suffix": "_p.npy"}, "suffix are for a folder"),
         ("constant", DEPTH, {"quantity": "labels"}, "constant labels predicts classes, but protocol any depth"),
         ("constant:far", DEPTH, {}, "constant:far: not a number"),
         ("constant", CLASSES, {}, "name the class too, as in constant:road"),

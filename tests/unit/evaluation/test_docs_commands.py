@@ -58,7 +58,7 @@ def test_comparisons_run(results: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert done.code == 0, (words, done.errors)
         assert done.lines
         ran += 1
-    assert ran == 4
+    assert ran == 5
     assert (results / "all.json").is_file()
     result = read_result(Path("a.json"))
     names: dict[str, Any] = {"dataset": open_scenes(Path("NYU")), "subject": Guess(), "result": result}
@@ -82,7 +82,7 @@ def test_evaluations_are_said_rightly(monkeypatch: pytest.MonkeyPatch) -> None:
         done = dpt(*words)
         assert done.code == 0, (words, done.errors)
         listed += "--list-protocols" in words
-    assert (len(started), listed) == (len(evaluations) - listed, 1)
+    assert (len(started), listed) == (len(evaluations) - listed, 2)
     assert {one.protocol.name for one in started} <= set(PROTOCOLS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -43,6 +44,7 @@ def test_every_picture_is_scored_in_order_and_everything_is_written_down(tmp_pat
     assert set(result.seconds) == {"reading", "predicting", "scoring"}
     write_result(tmp_path / "r.json", result)
     assert read_result(tmp_path / "r.json") == result
+    assert json.loads((tmp_path / "r.json").read_text())["degenerate_share"] == result.degenerate_share
 
 
 def test_a_limited_run_says_so() -> None:

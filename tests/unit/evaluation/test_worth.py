@@ -14,7 +14,7 @@ from two_results import METRES, SHAPE, Guess, open_scenes, run, write_scenes
 from dptkit.errors import DataError
 from dptkit.evaluation import protocol as protocol_module
 from dptkit.evaluation.prediction_folder import PredictionFolder
-from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol, Protocol, SegmentationProtocol
+from dptkit.evaluation.protocol import DepthProtocol, NetworkInput, OrdinalProtocol, Protocol, SegmentationProtocol
 from dptkit.evaluation.protocol_words import FIELDS, VALUES, protocol_sentences
 from dptkit.evaluation.protocols import PROTOCOLS
 from dptkit.evaluation.result import EvaluationResult
@@ -93,11 +93,36 @@ def test_what_takes_a_new_prediction_is_not_told(field: str, value: Any) -> None
     assert list(not_told) == [field]
 
 
+def test_a_model_that_predicts_again_tells_of_these_too(tmp_path: Path) -> None:
+    """It guesses twice as far when its input is another: all of that is the input's worth, and nothing is left."""
+    data = open_scenes(write_scenes(tmp_path / "scenes"))
+    wide = NetworkInput((32, 64), "minimal")
+    other = replace(METRES, network_input=wide, aggregation="pooled")
+    left, right = run(data, Guess(), METRES, tmp_path / "kept"), run(data, Guess(factor=2.0), other)
+    asked = []
+
+    def again(protocol: Any) -> Any:
+        asked.append(protocol.network_input)
+        return lambda sample: Guess(factor=1.0 if protocol.network_input is None else 2.0).predict(sample.image)
+
+    stored = PredictionFolder(tmp_path / "kept", quantity=None)
+    worth = worth_of_differences(left, right, data, stored, again)
+    assert [step.field for step in worth.steps] == ["aggregation", "network_input"]
+    assert worth.not_told == {}
+    assert worth.steps[1].worth["abs_rel"] > 0.5
+    assert worth.rest["abs_rel"] == pytest.approx(0, abs=1e-9)
+    assert asked == [wide], "what is stored serves for all other rules"
+
+
 def test_labels_cannot_be_resized_again() -> None:
     camvid = PROTOCOLS["camvid-11"]
     assert told_fields(camvid, replace(camvid, interpolation="bilinear")) == (
         {}, {"interpolation": "labels were chosen after it: run the model again with it"}
     )  # fmt: skip
+    told, not_told = told_fields(camvid, replace(camvid, interpolation="bilinear"), again=True)
+    assert (list(told), not_told) == (["interpolation"], {})
+    # There is one scale without ms-flip, so that it goes first.
+    assert list(told_fields(PROTOCOLS["camvid-11-ms-flip"], camvid, again=True)[0]) == ["scales", "tta"]
 
 
 def test_rules_that_do_not_fit_the_prediction_stay_in_the_rest(tmp_path: Path) -> None:

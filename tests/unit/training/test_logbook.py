@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import cv2
@@ -50,6 +51,29 @@ def test_going_on_from_a_checkpoint_no_step_is_logged_twice(tmp_path: Path) -> N
     logbook = Logbook(folder, 0, tensorboard=False)
     logbook.write(1, {"loss": 7.0})
     assert rows(tmp_path / "log.csv") == [["step", "loss"], ["1", "7"]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+def test_a_full_disk_costs_a_row_and_a_warning_and_not_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import resource
+
+    logbook = Logbook(RunFolder(tmp_path), 0, tensorboard=False)
+    logbook.write(1, {"loss": 1.5})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # Three bytes more: half a row is written before the system refuses.
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "log.csv").stat().st_size + 3, hard))
+    try:
+        logbook.write(2, {"loss": 2.5})
+        logbook.write_panel(2, np.zeros((64, 64, 3), np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [record.getMessage().split(": cannot write")[0] for record in caplog.records] == ["step 2", "step 2"]
+    logbook.write(3, {"loss": 3.5})
+    assert rows(tmp_path / "log.csv") == [["step", "loss"], ["1", "1.5"], ["3", "3.5"]]
 
 
 def test_tensorboard_holds_each_step_once_after_going_on(tmp_path: Path) -> None:

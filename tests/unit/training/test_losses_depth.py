@@ -21,6 +21,7 @@ from jaxtyping import jaxtyped
 from torch import Tensor
 
 from dptkit.training import losses, losses_depth
+from dptkit.training.config import DepthLoss
 
 Array = npt.NDArray[Any]
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -608,6 +609,28 @@ def test_drift_and_what_stops_it() -> None:
     assert drifted > 8
     assert anchored < 4.4
     assert learnt < 0.5 * trimmed(noise[0], truth, valid).item()
+
+
+def test_what_drifted_beyond_float16_comes_back_with_the_recipes_weight() -> None:
+    """From 1e5, by Adam in steps of a hundredth of that; float16 ends at 65504. The target is learnt meanwhile."""
+    torch.manual_seed(0)
+    truth, valid = torch.randn(2, 8, 8), torch.ones(2, 8, 8, dtype=torch.bool)
+    start = 1e5 * torch.randn(2, 8, 8)
+    noise = torch.randn(200, 2, 8, 8)
+
+    def train(weight: float) -> torch.Tensor:
+        p = start.clone().requires_grad_()
+        optimiser = torch.optim.Adam([p], lr=1e3)
+        for extra in noise:
+            optimiser.zero_grad()
+            (trimmed(p, truth + extra, valid) + weight * anchor(p)).backward()
+            optimiser.step()
+        return p.detach()
+
+    assert not train(0).half().isfinite().all()
+    anchored = train(DepthLoss().anchor)
+    assert anchored.half().isfinite().all()
+    assert trimmed(anchored, truth, valid) < 0.5 * trimmed(start, truth, valid)
 
 
 # Arguments.

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 
 import miniatures
-from dptkit.errors import ConfigError, TrainingError
+from dptkit.errors import ConfigError, DataError, TrainingError
 from dptkit.presets import PRESETS
 from dptkit.training.config import (
     DepthLoss,
@@ -183,6 +185,26 @@ def test_accumulation_and_checkpointing_change_memory_and_not_the_result(tmp_pat
         torch.testing.assert_close(other[name], tensor, rtol=0, atol=2e-6, msg=name)
 
 
+def test_going_on_in_float16_keeps_the_scale_of_gradients(tmp_path: Path, depth_root: Path) -> None:
+    """A run on a GPU in miniature: the scaler, which doubles the scale after three good steps, goes on counting."""
+    config = replace(config_for(depth_root, "dpt-large", DepthLoss()), steps=4, checkpoint_every=2)
+
+    def train(folder: Path) -> Trainer:
+        trainer = Trainer(config, folder)
+        scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
+        trainer.fabric = Fabric(accelerator="cpu", plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+        trainer.train()
+        return trainer
+
+    whole = train(tmp_path / "whole").fabric.strategy.precision.state_dict()
+    assert (whole["scale"], whole["_growth_tracker"]) == (128.0, 1)
+    train(tmp_path / "resumed")
+    (tmp_path / "resumed" / "checkpoints" / "step_000000004.ckpt").unlink()
+    assert train(tmp_path / "resumed").fabric.strategy.precision.state_dict() == whole
+    models = [read_tensors(tmp_path / run / "model.safetensors").tensors for run in ("whole", "resumed")]
+    assert all(torch.equal(models[1][name], tensor) for name, tensor in models[0].items())
+
+
 def test_the_best_model_by_validation_is_kept(tmp_path: Path, depth_root: Path) -> None:
     config = config_for(depth_root, "dpt-lite", DepthLoss())
     config = replace(config, steps=6, validation=config.sources, validation_pictures=8, validate_every=2, ema_decay=0.5)
@@ -213,6 +235,20 @@ def test_a_loss_that_diverges_ends_the_run_in_one_line(tmp_path: Path, depth_roo
     config = replace(config, optimiser=Optimiser(kind="sgd", encoder_lr=1e30, decoder_lr=1e30))
     with pytest.raises(TrainingError, match="not finite at step"):
         Trainer(config, tmp_path / "run").train()
+
+
+def test_inverse_depth_is_not_taken_for_metres(tmp_path: Path, depth_root: Path, labels_root: Path) -> None:
+    manifest = depth_root / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(",depth,", ",disparity,"))
+    config = config_for(depth_root, "dpt-hybrid-nyu", MetricLoss())
+    with pytest.raises(
+        DataError, match=r"sources\.0 .* holds inverse_depth in relative; loss metric_depth needs depth_m"
+    ):
+        Trainer(config, tmp_path / "run").train()
+    config = replace(config_for(depth_root, "dpt-lite", DepthLoss()), sources=(OnDisk("labels", str(labels_root)),))
+    with pytest.raises(DataError, match=r"sources\.0 .* holds labels in class; loss relative_depth needs"):
+        Trainer(config, tmp_path / "run").train()
+    assert not (tmp_path / "run").exists()
 
 
 def test_loss_and_architecture_must_go_together(tmp_path: Path, depth_root: Path) -> None:

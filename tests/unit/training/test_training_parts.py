@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,8 @@ from dptkit.training.config import (
     to_plain,
 )
 from dptkit.training.optimiser import PEAK_LR, MovingAverage, build_optimiser, schedule_share
+from dptkit.training.run_folder import RunFolder
+from dptkit.training.sources import by_key
 
 CONFIG = TrainConfig(
     "tiny", ModelStart("dpt-lite"), (OnDisk("manifest", "data"),), DepthLoss(), 10, (Phase(0, 64, 4), Phase(5, 96, 2))
@@ -155,6 +158,27 @@ def test_random_states_come_back() -> None:
     again = (torch.rand(3), random.random(), np.random.rand())
     assert torch.equal(drawn[0], again[0])
     assert drawn[1:] == again[1:]
+
+
+def test_data_that_changed_are_another_run(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Pictures:
+        count: int
+        name: str = "pictures"
+
+        def __len__(self) -> int:
+            return self.count
+
+        def __getitem__(self, index: int) -> Any:
+            raise AssertionError("nothing is opened")
+
+    folder = RunFolder(tmp_path)
+    folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
+    folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
+    with pytest.raises(TrainingError, match=r"validation\.0 has changed since the run began: 2 samples then, 1 now"):
+        folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(1)]))
+    assert read_config(folder.record) == CONFIG
+    assert read_config(folder.record, ["steps=7"]).steps == 7
 
 
 class TestCheckpoints:

@@ -125,9 +125,10 @@ def test_crops_that_are_not_square_survive_plain_values() -> None:
         (Augment(resize="keep", scale=(0.0, 1.0)), "must rise from above 0"),
         (Augment(resize="random_long_side", scale=(2.0, 0.5)), "must rise"),
         (Augment(resize="long_side", scale=(1.0, 1.5)), "long_side has none"),
+        (Augment(cutmix=0.5), r"augment\.cutmix: not with relative_depth"),
     ],
 )
-def test_scales_that_make_no_sense(augment: Augment, message: str) -> None:
+def test_augmentation_that_makes_no_sense(augment: Augment, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(CONFIG, augment=augment)
 
