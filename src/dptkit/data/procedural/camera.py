@@ -66,9 +66,12 @@ class Camera:
         distance along them is depth."""
         fx, fy, cx, cy = self.intrinsics(size)
         right, down, ahead = self.axes().T
-        across = (np.arange(0, size[1], step) - cx)[None, :, None] / fx * right
-        below = (np.arange(0, size[0], step) - cy)[:, None, None] / fy * down
-        return (ahead + across + below).reshape(-1, 3).astype(np.float32)
+        across = (np.arange(0, size[1], step) - cx) / fx
+        below = (np.arange(0, size[0], step) - cy) / fy
+        rays = np.empty((len(below), len(across), 3), np.float32)
+        for c in range(3):  # a loop over components: numpy is slow along short axes
+            rays[..., c] = (ahead[c] + across * right[c]) + (below * down[c])[:, None]
+        return rays.reshape(-1, 3)
 
 
 def camera_path(start: Camera, frames: int, reach: float, draw: Draw) -> list[Camera]:

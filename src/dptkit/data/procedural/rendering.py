@@ -105,15 +105,16 @@ def check_request(seed: int, size: tuple[int, int], kind: str | None) -> None:
 
 def _build(kind: str, draw: Draw, photos: PhotoTextures | None) -> tuple[Stage, Iterator[Camera]]:
     from dptkit.data.procedural.kinds import TABLE
-    from dptkit.data.procedural.photos import SLOTS, texels
+    from dptkit.data.procedural.materials import photo_slots_used
+    from dptkit.data.procedural.photos import texels
     from dptkit.data.procedural.pipeline import Stage
     from dptkit.data.procedural.scene import Scene
 
-    crops = texels(photos, draw)
-    scene = Scene(draw, kind, SLOTS if photos else 0)
+    crops = photos.crops(draw) if photos else []
+    scene = Scene(draw, kind, len(crops))
     cameras = TABLE[kind].layout(scene)
     first = next(cameras)  # fills the scene
-    return Stage(scene, crops), itertools.chain([first], cameras)
+    return Stage(scene, texels(crops, photo_slots_used(scene))), itertools.chain([first], cameras)
 
 
 def _sees_something(stage: Stage, camera: Camera, size: tuple[int, int], kind: str) -> bool:
