@@ -145,6 +145,17 @@ def light_rays(
     for i in range(part_hit.shape[0]):
         if part_hit[i] < 0:
             continue
+        lx = light[1]
+        ly = light[2]
+        lz = light[3]
+        if light[0] < 0.5:
+            lx -= points[i, 0]
+            ly -= points[i, 1]
+            lz -= points[i, 2]
+        side = flat[i, 0] * lx + flat[i, 1] * ly + flat[i, 2] * lz
+        # Well behind the face for any jitter, which moves each coordinate by less than the softness.
+        if side < -2 * light[7] - 1e-6 * (abs(lx) + abs(ly) + abs(lz)) and not see_through[i]:
+            continue
         # A jittered target makes soft shadows, three hashes make it the same every time.
         h1 = hash3(i, seed, 1) + hash3(i, seed, 4) - 1
         h2 = hash3(i, seed, 2) + hash3(i, seed, 5) - 1
@@ -225,6 +236,9 @@ def blur_shadows(lit: Any, part_hit: Any, width: int, reach: int, out: Any) -> N
                 )
                 if five == 0.0 or five == 5.0:
                     step = reach  # all alike, most likely: look at a few
+                    four = lit[i - far] + lit[i + far] + lit[i - reach] + lit[i + reach]
+                    if five + four == 0.0 or five + four == 9.0:
+                        continue  # whichever of them count
             for b in range(max(y - reach, 0), min(y + reach + 1, rows), step):
                 for a in range(max(x - reach, 0), min(x + reach + 1, width), step):
                     j = b * width + a
