@@ -221,18 +221,18 @@ class Trainer:
         return objective._replace(parts={**objective.parts, **extra})
 
     def _backward(self, batch: Batch) -> Objective:
-        config = self.config
         batch = self._to_device(batch)
         with self.fabric.autocast():  # Fabric's own is around forward, not around forward_auxiliary
-            raw, auxiliary = run_network(self.wrapped, batch.image, config.loss)
+            raw, auxiliary = run_network(self.wrapped, batch.image, self.config.loss)
         if self.tasks is not None:
             return self._backward_mgda(self.tasks, batch, raw, auxiliary)
-        objective = compute_objective(raw, auxiliary, batch, config.loss, self.decoding)
+        objective = compute_objective(raw, auxiliary, batch, self.config.loss, self.decoding)
         # Losses divide by the valid pixels of this process; gradients are averaged over processes. So each counts by
         # its share, and several processes do what one with the whole batch does.
-        everywhere = sum_everywhere(self.fabric, objective.measure)
-        weight = objective.measure * self.fabric.world_size / everywhere.clamp(min=1)
-        self.fabric.backward(objective.total * weight / config.accumulate)
+        weight = (
+            objective.measure * self.fabric.world_size / sum_everywhere(self.fabric, objective.measure).clamp(min=1)
+        )
+        self.fabric.backward(objective.total * weight / self.config.accumulate)
         return objective
 
     def _backward_mgda(self, tasks: TaskGradients, batch: Batch, raw: Tensor, auxiliary: Tensor | None) -> Objective:

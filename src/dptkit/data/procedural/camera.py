@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dptkit.data.procedural.compiled import compiled_strictly
 from dptkit.data.procedural.draw import Draw
 
 Floats = npt.NDArray[np.float64]
@@ -66,9 +68,19 @@ class Camera:
         distance along them is depth."""
         fx, fy, cx, cy = self.intrinsics(size)
         right, down, ahead = self.axes().T
-        across = (np.arange(0, size[1], step) - cx)[None, :, None] / fx * right
-        below = (np.arange(0, size[0], step) - cy)[:, None, None] / fy * down
-        return (ahead + across + below).reshape(-1, 3).astype(np.float32)
+        across = (np.arange(0, size[1], step) - cx) / fx
+        below = (np.arange(0, size[0], step) - cy) / fy
+        rays = np.empty((len(below) * len(across), 3), np.float32)
+        _fill_rays(ahead, right, down, across, below, rays)
+        return rays
+
+
+@compiled_strictly
+def _fill_rays(ahead: Any, right: Any, down: Any, across: Any, below: Any, rays: Any) -> None:
+    for y in range(below.shape[0]):
+        for x in range(across.shape[0]):
+            for c in range(3):
+                rays[y * across.shape[0] + x, c] = ahead[c] + across[x] * right[c] + below[y] * down[c]
 
 
 def camera_path(start: Camera, frames: int, reach: float, draw: Draw) -> list[Camera]:

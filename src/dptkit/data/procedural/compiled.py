@@ -16,11 +16,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(kernel: F) -> F:
     """`kernel` compiled, or unchanged where numba is missing, so that every module imports without the extra."""
+    return _compiled(kernel, fast=True)
+
+
+def compiled_strictly(kernel: F) -> F:
+    """`compiled`, with every operation rounded in the order written: the same bits as from numpy."""
+    return _compiled(kernel, fast=False)
+
+
+def _compiled(kernel: F, *, fast: bool) -> F:
     try:
         from numba import njit
     except ImportError:
         return kernel
-    quick: F = cast(F, njit(cache=True, fastmath=True)(kernel))
+    quick: F = cast(F, njit(cache=True, fastmath=fast)(kernel))
     return quick
 
 

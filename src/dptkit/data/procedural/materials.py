@@ -56,6 +56,11 @@ def first_colour(scene: Scene, material: int) -> Colour:
     return (r, g, b)
 
 
+def photo_slots_used(scene: Scene) -> set[int]:
+    """The crops of photos that materials of the scene show."""
+    return {int(row[mr.PHOTO_SLOT]) for row in scene.material_rows if row[mr.PATTERN] == mr.PHOTO}
+
+
 def plain(scene: Scene, colour: Colour | None = None, *, specular: float = 0.0, gloss: float = 30.0) -> int:
     return add(
         scene,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,10 +37,10 @@ class PhotoTextures:
         if not photo_paths(self.folder):
             raise DataError(f"{self.folder}: no photos there (looked for {', '.join(sorted(_SUFFIXES))})")
 
-    def crops(self, draw: Draw) -> npt.NDArray[np.float32]:
-        """Linear colours, float32 [SLOTS, texels of all levels, 3], of crops drawn anew."""
+    def crops(self, draw: Draw) -> list[npt.NDArray[np.uint8]]:
+        """SLOTS squares, uint8 RGB, drawn anew."""
         paths = photo_paths(self.folder)
-        return np.stack([_crop(_read(paths[draw.count(0, len(paths) - 1)]), draw) for _ in range(SLOTS)])
+        return [_square(_read(paths[draw.count(0, len(paths) - 1)]), draw) for _ in range(SLOTS)]
 
 
 @lru_cache(maxsize=8)
@@ -60,11 +61,16 @@ def _read(path: Path) -> npt.NDArray[np.uint8]:
     return rgb
 
 
-def _crop(image: npt.NDArray[np.uint8], draw: Draw) -> npt.NDArray[np.float32]:
+def _square(image: npt.NDArray[np.uint8], draw: Draw) -> npt.NDArray[np.uint8]:
     shorter = min(image.shape[:2])
     side = max(int(shorter * draw.pick(1, 0.6, 0.35)), min(shorter, 32))
     y, x = draw.count(0, image.shape[0] - side), draw.count(0, image.shape[1] - side)
-    crop = cv2.resize(image[y : y + side, x : x + side], (PHOTO_SIDE, PHOTO_SIDE), interpolation=cv2.INTER_AREA)
+    return image[y : y + side, x : x + side]
+
+
+def _linear_levels(square: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Linear colours, float32 [texels of all levels, 3]."""
+    crop = cv2.resize(square, (PHOTO_SIDE, PHOTO_SIDE), interpolation=cv2.INTER_AREA)
     linear = _TO_LINEAR[crop]
     levels = [linear]
     for _ in range(PHOTO_LEVELS - 1):
@@ -73,10 +79,17 @@ def _crop(image: npt.NDArray[np.uint8], draw: Draw) -> npt.NDArray[np.float32]:
 
 
 NO_PHOTOS = np.zeros((1, sum((PHOTO_SIDE >> level) ** 2 for level in range(PHOTO_LEVELS)), 3), np.float32)
-"""What the kernels take where a scene has no photos."""
+"""What the kernels take where a scene shows no photos."""
 _TO_LINEAR = ((np.arange(256) / 255) ** 2.2).astype(np.float32)
 
 
-def texels(photos: PhotoTextures | None, draw: Draw) -> npt.NDArray[np.float32]:
-    """What the kernels take: crops, or a blank where there are no photos."""
-    return NO_PHOTOS if photos is None else photos.crops(draw)
+def texels(crops: list[npt.NDArray[np.uint8]], used: Iterable[int]) -> npt.NDArray[np.float32]:
+    """What the kernels take, float32 [SLOTS, texels of all levels, 3], of the crops that materials use; a blank where
+    none does."""
+    slots = set(used)
+    if not slots:
+        return NO_PHOTOS
+    levels = np.zeros((len(crops), *NO_PHOTOS.shape[1:]), np.float32)
+    for slot in slots:
+        levels[slot] = _linear_levels(crops[slot])
+    return levels

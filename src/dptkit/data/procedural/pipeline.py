@@ -14,17 +14,18 @@ from dptkit.data.procedural.camera import Camera
 from dptkit.data.procedural.rendered import RenderedScene
 from dptkit.data.procedural.scene import Geometry, Light, Scene
 from dptkit.data.procedural.sensor import Sensor, develop
-from dptkit.data.procedural.tracing import Tracer
+from dptkit.data.procedural.tracing import build_tracer
 
 Floats32 = npt.NDArray[np.float32]
 _FULL_SUN_REACH = 1e30
+_LAMP_REACH = 0.97  # of the way to it: what holds a lamp throws no shadow
 
 
 @dataclass(frozen=True, eq=False)
 class Surfaces:
-    """What N rays hit. `triangle` is -1 and `distance` infinite for the sky; the rest as `find_surfaces` fills it."""
+    """What N rays hit. `part` is -1 and `distance` infinite for the sky; the rest as `find_surfaces` fills it."""
 
-    triangle: npt.NDArray[np.int32]
+    part: npt.NDArray[np.int32]
     distance: Floats32
     points: Floats32
     normal: Floats32
@@ -39,7 +40,7 @@ class Stage:
     def __init__(self, scene: Scene, photos: Floats32) -> None:
         self.scene = scene
         self.geometry: Geometry = scene.geometry()
-        self.tracer = Tracer(self.geometry.vertices, self.geometry.faces)
+        self.tracer = build_tracer(self.geometry.vertices, self.geometry.faces)
         self._rows = np.array(scene.material_rows, np.float32)
         self._photos = photos
         self._lights = np.array([_light_row(light) for light in scene.lights], np.float64).reshape(-1, 8)
@@ -50,38 +51,39 @@ class Stage:
         """Depths of a coarse grid of pixels, 1e6 for the sky: enough to reject a camera that sees nothing."""
         rays = camera.rays(size, step=8)
         origins = np.broadcast_to(camera.position.astype(np.float32), rays.shape)
-        return np.minimum(self.tracer.distances(np.ascontiguousarray(origins), rays), np.float32(1e6))
+        return np.minimum(self.tracer.hits(np.ascontiguousarray(origins), rays).distance, np.float32(1e6))
 
     def surfaces(self, origins: Floats32, directions: Floats32) -> Surfaces:
         """What rays float32 [N, 3] hit; distances count in lengths of the directions."""
         hits, geometry = self.tracer.hits(origins, directions), self.geometry
         n = len(directions)
-        normal, flat, local = (np.zeros((n, 3), np.float32) for _ in range(3))
-        axis = np.zeros(n, np.int32)
+        points, normal, flat, local = (np.zeros((n, 3), np.float32) for _ in range(4))
+        part, axis = np.empty(n, np.int32), np.zeros(n, np.int32)
         surfaces.find_surfaces(
             hits.triangle, hits.u, hits.v, origins, directions, geometry.vertices, geometry.faces, geometry.part,
             geometry.mesh_row, geometry.mesh_triangles, geometry.normals, geometry.rotations, geometry.sizes,
-            hits.distance, normal, flat, local, axis,
+            hits.distance, part, normal, flat, local, axis,
         )  # fmt: skip
-        with np.errstate(invalid="ignore"):  # misses: their points are never read
-            points = origins + directions * np.where(hits.triangle < 0, np.float32(0), hits.distance)[:, None]
-        return Surfaces(hits.triangle, hits.distance, points, normal, flat, local, axis)
+        surfaces.go_along(part, origins, directions, hits.distance, points)
+        return Surfaces(part, hits.distance, points, normal, flat, local, axis)
 
     def render(self, camera: Camera, size: tuple[int, int], sensor: Sensor, seed: int) -> RenderedScene:
         """The picture and its ground truth; `seed` moves the noise, in shadows and in the sensor."""
         height, width = size
         light, seen = self._expose(camera, size, seed)
-        hit = seen.triangle >= 0
         depth = seen.distance.reshape(size)
         inverse = (1 / depth).astype(np.float32)
-        thing = np.where(hit, self.geometry.things[self.geometry.part[seen.triangle]], 0)
+        thing = self.geometry.things[seen.part]
         camera_normals = seen.normal @ camera.axes().astype(np.float32)
-        camera_normals[~hit] = 0
+        sky = seen.part < 0
+        if sky.any():
+            thing[sky] = 0
+            camera_normals[sky] = 0
         return RenderedScene(
             image=develop(light.reshape(height, width, 3), inverse, sensor, np.random.default_rng((seed, 7))),
             depth_m=depth,
             normals=camera_normals.reshape(height, width, 3),
-            instances=thing.reshape(size).astype(np.int32),
+            instances=thing.reshape(size),
             labels=self.geometry.thing_class[thing].reshape(size),
             intrinsics=camera.intrinsics(size),
             camera_pose=camera.pose(),
@@ -105,45 +107,40 @@ class Stage:
         self._reflect(light, seen, directions, 2 * angle)
         return light, seen
 
-    def _materials_at(self, triangle: npt.NDArray[np.int32], column: int) -> Floats32:
+    def _materials_at(self, part: npt.NDArray[np.int32], column: int) -> Floats32:
         """One column of the materials hit [N]; what misses get means nothing."""
-        values: Floats32 = self._rows[self.geometry.materials[self.geometry.part[triangle]], column]
+        values: Floats32 = self._rows[self.geometry.materials, column][part]
         return values
 
     def _shadows(self, seen: Surfaces, width: int, seed: int) -> Floats32:
         """Share of each lamp that reaches each point, [lights, N]."""
-        n = len(seen.triangle)
+        n = len(seen.part)
         lit = np.zeros((len(self._lights), n), np.float32)
-        see_through = self._materials_at(seen.triangle, mr.TRANSLUCENT) > 0
+        see_through = self._materials_at(seen.part, mr.TRANSLUCENT) > 0
         origins, directions = np.empty((n, 3), np.float32), np.empty((n, 3), np.float32)
         pixel = np.empty(n, np.int64)
         for k, row in enumerate(self._lights):
             count = surfaces.light_rays(
-                seen.triangle, seen.points, seen.normal, seen.flat, seen.distance, see_through, row,
-                seed % 65536 + 131 * k, pixel, origins, directions,
+                seen.part, seen.points, seen.flat, seen.distance, see_through, row, seed % 65536 + 131 * k, pixel,
+                origins, directions,
             )  # fmt: skip
-            reach = np.full(count, _FULL_SUN_REACH if row[0] else 0.97, np.float32)
-            open_ = (~self.tracer.blocked(origins[:count], directions[:count], reach)).astype(np.float32)
-            lit[k, pixel[:count]] = open_
+            reach = _FULL_SUN_REACH if row[0] else _LAMP_REACH
+            lit[k, pixel[:count]] = ~self.tracer.blocked(origins[:count], directions[:count], reach, alike=True)
             if row[7] > 0.01:  # one ray a pixel: the mean of neighbours stands for many
-                sharp = lit[k].copy()
-                surfaces.blur_shadows(sharp, seen.triangle, self.geometry.part, width, 2 if row[7] < 0.1 else 3, lit[k])
+                surfaces.blur_shadows(lit[k].copy(), seen.part, width, 2 if row[7] < 0.1 else 3, lit[k])
         return lit
 
     def _openness(self, seen: Surfaces, size: tuple[int, int], seed: int) -> Floats32:
         """Ambient occlusion [N]: 0.15 where all is blocked nearby, 1 in the open."""
         height, width = size
         rows, columns = height // 2, width // 2
-        origins, directions = (
-            np.zeros((rows * columns * 2, 3), np.float32),
-            np.zeros((rows * columns * 2, 3), np.float32),
-        )
+        origins, directions = (np.empty((rows * columns * 2, 3), np.float32) for _ in range(2))
         surfaces.hemisphere_rays(
-            seen.triangle, seen.points, seen.normal, seen.flat, seen.distance, width, seed % 65536, origins, directions
+            seen.part, seen.points, seen.flat, seen.distance, width, seed % 65536, origins, directions
         )
-        reach = np.full(len(origins), self.scene.corner_reach, np.float32)
-        open_ = 1 - self.tracer.blocked(origins, directions, reach).reshape(rows, columns, 2).mean(-1)
-        blurred = cv2.blur(open_.astype(np.float32), (5, 5))
+        blocked = self.tracer.blocked(origins, directions, self.scene.corner_reach, alike=False)
+        first, second = blocked.reshape(rows, columns, 2).astype(np.float32).transpose(2, 0, 1)
+        blurred = cv2.blur(1 - (first + second) / 2, (5, 5))
         return (0.15 + 0.85 * cv2.resize(blurred, (width, height))).ravel()
 
     def _radiance(
@@ -152,7 +149,7 @@ class Stage:
         out = np.zeros((len(directions), 3), np.float32)
         sky = self.scene.sky
         behind = np.zeros_like(out)
-        missed = seen.triangle < 0
+        missed = seen.part < 0
         if sky is not None and missed.any():
             painted = np.zeros((int(missed.sum()), 3), np.float32)
             shading.paint_sky(
@@ -161,15 +158,15 @@ class Stage:
             )  # fmt: skip
             behind[missed] = painted
         shading.shade(
-            seen.triangle, seen.points, seen.normal, seen.local, seen.axis, seen.distance, directions,
-            self.geometry.part, self.geometry.materials, self._rows, self._photos, pixel_angle, self._lights, lit,
+            seen.part, seen.points, seen.normal, seen.local, seen.axis, seen.distance, directions,
+            self.geometry.materials, self._rows, self._photos, pixel_angle, self._lights, lit,
             openness, self._ambient, self._haze, behind, out,
         )  # fmt: skip
         return out
 
     def _reflect(self, light: Floats32, seen: Surfaces, directions: Floats32, pixel_angle: float) -> None:
         """Add one bounce where the material mirrors, stronger at grazing angles; what it shows has no shadows."""
-        mirror = np.where(seen.triangle >= 0, self._materials_at(seen.triangle, mr.REFLECT), 0)
+        mirror = np.where(seen.part >= 0, self._materials_at(seen.part, mr.REFLECT), 0)
         at = np.flatnonzero(mirror > 0.01)
         if not len(at):
             return

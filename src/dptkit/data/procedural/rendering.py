@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +79,7 @@ def _staged(
     from dptkit.data.procedural.sensor import draw_sensor
 
     check_request(seed, size, kind)
+    _keep_freed_memory()
     if kind is None:
         kind = Draw(seed, 0).weighted({name: entry.share for name, entry in TABLE.items()})
     for attempt in itertools.count():
@@ -93,6 +95,13 @@ def _staged(
     raise AssertionError("unreachable")
 
 
+@cache
+def _keep_freed_memory() -> None:
+    """Let one picture's memory serve the next: glibc keeps blocks up to the size of the largest that it saw freed, and
+    gives larger ones back to the system, whose fresh pages took a twentieth of the time."""
+    np.empty(1 << 24, np.uint8)
+
+
 def check_request(seed: int, size: tuple[int, int], kind: str | None) -> None:
     """Raise DataError for a seed, a size or a kind that cannot be rendered."""
     if seed < 0:
@@ -105,15 +114,16 @@ def check_request(seed: int, size: tuple[int, int], kind: str | None) -> None:
 
 def _build(kind: str, draw: Draw, photos: PhotoTextures | None) -> tuple[Stage, Iterator[Camera]]:
     from dptkit.data.procedural.kinds import TABLE
-    from dptkit.data.procedural.photos import SLOTS, texels
+    from dptkit.data.procedural.materials import photo_slots_used
+    from dptkit.data.procedural.photos import texels
     from dptkit.data.procedural.pipeline import Stage
     from dptkit.data.procedural.scene import Scene
 
-    crops = texels(photos, draw)
-    scene = Scene(draw, kind, SLOTS if photos else 0)
+    crops = photos.crops(draw) if photos else []
+    scene = Scene(draw, kind, len(crops))
     cameras = TABLE[kind].layout(scene)
     first = next(cameras)  # fills the scene
-    return Stage(scene, crops), itertools.chain([first], cameras)
+    return Stage(scene, texels(crops, photo_slots_used(scene))), itertools.chain([first], cameras)
 
 
 def _sees_something(stage: Stage, camera: Camera, size: tuple[int, int], kind: str) -> bool:

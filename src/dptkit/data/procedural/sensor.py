@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dptkit.data.procedural.compiled import compiled_strictly
 from dptkit.data.procedural.draw import Draw
 
 Light = npt.NDArray[np.float32]
+_STEPS = 4095
+_NO_GRAIN = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Sensor:
 
     def metered(self, light: Light) -> float:
         """How bright the picture is, by this sensor's measure."""
-        return float(np.quantile(light[::4, ::4].mean(-1), self.quantile)) + 1e-3
+        red, green, blue = cv2.split(np.ascontiguousarray(light[::4, ::4]))
+        return float(np.quantile((red + green + blue) / np.float32(3), self.quantile)) + 1e-3
 
     def steady(self, brightness: float) -> Sensor:
         """The same sensor with its exposure set once."""
@@ -69,7 +74,10 @@ def develop(
 ) -> npt.NDArray[np.uint8]:
     """uint8 RGB [H, W, 3] from linear light float32 [H, W, 3] and 1/m [H, W] (0 for the sky)."""
     bright = sensor.metered(light) if sensor.brightness is None else sensor.brightness
-    x = light * (np.array(sensor.cast, np.float32) * np.float32(sensor.exposure / bright))
+    width = light.shape[1]
+    # Factors are spread to whole rows first: numpy is slow along an axis of three.
+    gain = np.array(sensor.cast, np.float32) * np.float32(sensor.exposure / bright)
+    x = light * np.tile(gain, width).reshape(width, 3)
     if sensor.blur > 0:
         x = _lens_blur(x, inverse_depth, sensor)
     if sensor.bloom:
@@ -78,24 +86,31 @@ def develop(
         x += sensor.bloom * cv2.resize(glow, (x.shape[1], x.shape[0]))
     if sensor.vignette:
         across, down = np.linspace(-1, 1, x.shape[1]) ** 2, np.linspace(-1, 1, x.shape[0]) ** 2
-        x *= (1 - sensor.vignette * (across[None] + down[:, None]) / 2).astype(np.float32)[..., None]
+        x *= _for_each_colour((1 - sensor.vignette * (across[None] + down[:, None]) / 2).astype(np.float32))
     if sensor.filmic:
         x /= 1 + np.maximum(x - 0.8, 0) * 0.8
     if sensor.softness:
         x = cv2.GaussianBlur(x, (0, 0), sensor.softness)
     if sensor.shake[1]:
         x = cv2.filter2D(x, -1, _streak(*sensor.shake))
-    x = _tone_curve(sensor)[np.clip(x * _STEPS, 0, _STEPS).astype(np.uint16)]
-    if sensor.noise:
-        x += noise.standard_normal(x.shape, dtype=np.float32) * (sensor.noise * (0.5 + 0.5 * np.sqrt(x)))
-    picture = (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+    grain = noise.standard_normal(x.shape, dtype=np.float32) if sensor.noise else _NO_GRAIN
+    picture = np.empty(x.shape, np.uint8)
+    _store(x.ravel(), _tone_curve(sensor), grain.ravel(), np.float32(sensor.noise), picture.reshape(-1))
     if sensor.quality:
         coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])[1]
         picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return picture
 
 
-_STEPS = 4095
+@compiled_strictly
+def _store(light: Any, curve: Any, grain: Any, strength: Any, picture: Any) -> None:
+    """Tone curve, noise (none where `grain` is empty) and rounding to 8 bits, of flat arrays."""
+    half, most = np.float32(0.5), np.float32(255)
+    for i in range(light.shape[0]):
+        value = curve[int(min(max(light[i] * np.float32(_STEPS), np.float32(0)), np.float32(_STEPS)))]
+        if grain.shape[0]:
+            value += grain[i] * (strength * (half + half * np.sqrt(value)))
+        picture[i] = int(min(max(value, np.float32(0)), np.float32(1)) * most + half)
 
 
 def _tone_curve(sensor: Sensor) -> Light:
@@ -107,13 +122,19 @@ def _lens_blur(x: Light, inverse_depth: npt.NDArray[np.float32], sensor: Sensor)
     """Sharp at one distance; elsewhere a mix of blurred copies."""
     focus = max(float(np.quantile(inverse_depth[::4, ::4], sensor.focus)), 1e-6)
     amount = np.clip(np.abs(inverse_depth - focus) / focus * sensor.blur * 2, 0, 3).astype(np.float32)
-    amount = cv2.GaussianBlur(amount, (0, 0), 1)[..., None]
+    amount = cv2.GaussianBlur(amount, (0, 0), 1)
     scale = x.shape[1] / 320
-    mixed = x * np.clip(1 - amount, 0, 1)
+    mixed = x * _for_each_colour(np.clip(1 - amount, 0, 1))
     for level, sigma in enumerate((1.0, 2.2, 4.5), 1):
         copy = cv2.GaussianBlur(x, (0, 0), sigma * scale)
-        mixed += copy * np.clip(1 - np.abs(amount - level), 0, 1)
+        mixed += copy * _for_each_colour(np.clip(1 - np.abs(amount - level), 0, 1))
     return np.asarray(mixed, np.float32)
+
+
+def _for_each_colour(factor: Light) -> Light:
+    """[H, W] to [H, W, 3]."""
+    spread: Light = cv2.merge((factor, factor, factor))
+    return spread
 
 
 def _streak(angle: float, length: int) -> Light:

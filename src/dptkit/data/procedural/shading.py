@@ -16,14 +16,13 @@ from dptkit.data.procedural.patterns import surface_colour
 
 @compiled
 def shade(
-    hit: Any,
+    part_hit: Any,
     points: Any,
     normal: Any,
     local: Any,
     axis: Any,
     distance: Any,
     directions: Any,
-    part: Any,
     materials: Any,
     rows: Any,
     photos: Any,
@@ -40,13 +39,13 @@ def shade(
 
     lit: [lights, N], 0 in shadow to 1. openness: [N], ambient occlusion. behind: [N, 3], the sky for misses.
     """
-    for i in range(hit.shape[0]):
-        p = hit[i]
-        if p < 0:
+    for i in range(part_hit.shape[0]):
+        part = part_hit[i]
+        if part < 0:
             for c in range(3):
                 out[i, c] = behind[i, c]
             continue
-        m = rows[materials[part[p]]]
+        m = rows[materials[part]]
         dx = directions[i, 0]
         dy = directions[i, 1]
         dz = directions[i, 2]

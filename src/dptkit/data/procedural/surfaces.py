@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dptkit.data.procedural.compiled import compiled
+from dptkit.data.procedural.compiled import compiled, compiled_strictly
 from dptkit.data.procedural.noise import hash3
 
 
@@ -28,19 +28,22 @@ def find_surfaces(
     rotations: Any,
     sizes: Any,
     distance: Any,
+    part_hit: Any,
     normal: Any,
     flat: Any,
     local: Any,
     axis: Any,
 ) -> None:
-    """Fill distance [N], normal and flat (geometric) normal [N, 3] in the world and facing the ray, the place on
-    the part in its own metres [N, 3], and the axis [N] its face turns to most. Misses get infinity."""
+    """Fill distance [N] (infinity for a miss), part [N] (-1), normal and flat (geometric) normal [N, 3] in the world
+    and facing the ray, the place on the part in its own metres [N, 3], and the axis [N] its face turns to most."""
     for i in range(hit.shape[0]):
         p = hit[i]
         if p < 0:
             distance[i] = math.inf
+            part_hit[i] = -1
             continue
         q = part[p]
+        part_hit[i] = q
         m = mesh_row[p]
         b = u[i]
         c = v[i]
@@ -114,11 +117,20 @@ def find_surfaces(
         flat[i, 2] = gz
 
 
+@compiled_strictly
+def go_along(part_hit: Any, origins: Any, directions: Any, distance: Any, points: Any) -> None:
+    """Fill the points [N, 3] that rays meet; a miss has its origin, which nothing reads."""
+    for i in range(part_hit.shape[0]):
+        for c in range(3):
+            points[i, c] = origins[i, c]
+            if part_hit[i] >= 0:
+                points[i, c] += directions[i, c] * distance[i]
+
+
 @compiled
 def light_rays(
-    hit: Any,
+    part_hit: Any,
     points: Any,
-    normal: Any,
     flat: Any,
     distance: Any,
     see_through: Any,
@@ -130,8 +142,19 @@ def light_rays(
 ) -> int:
     """Write a ray towards `light` for every point that it can shine on; returns how many. pixel: whose ray it is."""
     count = 0
-    for i in range(hit.shape[0]):
-        if hit[i] < 0:
+    for i in range(part_hit.shape[0]):
+        if part_hit[i] < 0:
+            continue
+        lx = light[1]
+        ly = light[2]
+        lz = light[3]
+        if light[0] < 0.5:
+            lx -= points[i, 0]
+            ly -= points[i, 1]
+            lz -= points[i, 2]
+        side = flat[i, 0] * lx + flat[i, 1] * ly + flat[i, 2] * lz
+        # Well behind the face for any jitter, which moves each coordinate by less than the softness.
+        if side < -2 * light[7] - 1e-6 * (abs(lx) + abs(ly) + abs(lz)) and not see_through[i]:
             continue
         # A jittered target makes soft shadows, three hashes make it the same every time.
         h1 = hash3(i, seed, 1) + hash3(i, seed, 4) - 1
@@ -160,27 +183,27 @@ def light_rays(
 
 @compiled
 def hemisphere_rays(
-    hit: Any, points: Any, normal: Any, flat: Any, distance: Any, width: int, seed: int, origins: Any, directions: Any
+    part_hit: Any, points: Any, flat: Any, distance: Any, width: int, seed: int, origins: Any, directions: Any
 ) -> None:
     """Two rays for every fourth pixel into the half space over its surface, for ambient occlusion."""
-    rows = hit.shape[0] // width // 2
+    rows = part_hit.shape[0] // width // 2
     columns = width // 2
     for y in range(rows):
         for x in range(columns):
             i = 2 * y * width + 2 * x
             for k in range(2):
                 j = (y * columns + x) * 2 + k
+                if part_hit[i] < 0:
+                    for c in range(3):
+                        origins[j, c] = 1e9
+                        directions[j, c] = 1.0
+                    continue
                 turn = 6.2832 * hash3(j, seed, 11)
                 h = 2 * hash3(j, seed, 12) - 1
                 flatness = math.sqrt(max(0.0, 1 - h * h))
                 away = 1e-3 + 3e-4 * distance[i]
                 d0 = flatness * math.cos(turn)
                 d1 = flatness * math.sin(turn)
-                if hit[i] < 0:
-                    for c in range(3):
-                        origins[j, c] = 1e9
-                        directions[j, c] = 1.0
-                    continue
                 dx = d0 + flat[i, 0] * 1.05
                 dy = d1 + flat[i, 1] * 1.05
                 dz = h + flat[i, 2] * 1.05
@@ -193,16 +216,16 @@ def hemisphere_rays(
 
 
 @compiled
-def blur_shadows(lit: Any, hit: Any, part: Any, width: int, reach: int, out: Any) -> None:
+def blur_shadows(lit: Any, part_hit: Any, width: int, reach: int, out: Any) -> None:
     """The mean of `lit` [N] over the neighbours, up to `reach` pixels off, that see the same part."""
-    rows = hit.shape[0] // width
+    rows = part_hit.shape[0] // width
     for y in range(rows):
         for x in range(width):
             i = y * width + x
             out[i] = lit[i]
-            if hit[i] < 0:
+            own = part_hit[i]
+            if own < 0:
                 continue
-            own = part[hit[i]]
             total = 0.0
             count = 0
             step = 1
@@ -213,10 +236,13 @@ def blur_shadows(lit: Any, hit: Any, part: Any, width: int, reach: int, out: Any
                 )
                 if five == 0.0 or five == 5.0:
                     step = reach  # all alike, most likely: look at a few
+                    four = lit[i - far] + lit[i + far] + lit[i - reach] + lit[i + reach]
+                    if five + four == 0.0 or five + four == 9.0:
+                        continue  # whichever of them count
             for b in range(max(y - reach, 0), min(y + reach + 1, rows), step):
                 for a in range(max(x - reach, 0), min(x + reach + 1, width), step):
                     j = b * width + a
-                    if hit[j] >= 0 and part[hit[j]] == own:
+                    if part_hit[j] == own:
                         total += lit[j]
                         count += 1
             if count:

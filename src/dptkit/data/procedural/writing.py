@@ -125,7 +125,7 @@ def _write_one(
 ) -> None:
     rendered = render_scene(seed, size=size, kind=kind, photos=photos)
     name = scene_name(seed)
-    bgr = np.ascontiguousarray(rendered.image[:, :, ::-1])
+    bgr = cv2.cvtColor(rendered.image, cv2.COLOR_RGB2BGR)
     if settings["image_format"] == "jpg":
         write_jpeg(folder / f"{name}.jpg", bgr)
     else:

@@ -15,7 +15,17 @@ pytest.importorskip("embreex")
 pytest.importorskip("numba")
 
 from dptkit.cli.data_render import render
-from dptkit.data.procedural import CLASS_NAMES, PhotoTextures, ProceduralDataset, render_scene, write_scenes
+from dptkit.data.procedural import (
+    CLASS_NAMES,
+    PhotoTextures,
+    ProceduralDataset,
+    materials,
+    render_scene,
+    write_scenes,
+)
+from dptkit.data.procedural.materials import photo_slots_used
+from dptkit.data.procedural.photos import SLOTS
+from dptkit.data.procedural.scene import Scene
 from dptkit.data.procedural.writing import DISPARITY_SCALE
 from dptkit.data.sample import Dataset
 from dptkit.errors import DataError
@@ -66,6 +76,21 @@ def test_photos_change_the_picture_but_need_pictures(photos: PhotoTextures, tmp_
     (tmp_path / "broken" / "1.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"1\.png: not a picture"):
         render_scene(1, size=SMALL, photos=PhotoTextures(tmp_path / "broken"))
+
+
+def test_only_photos_that_are_shown_are_prepared(photos: PhotoTextures, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[set[int]] = []
+
+    def noted(scene: Scene) -> set[int]:
+        shown.append(photo_slots_used(scene))
+        return shown[-1]
+
+    monkeypatch.setattr(materials, "photo_slots_used", noted)
+    some = [render_scene(seed, size=SMALL, kind="tabletop", photos=photos).image for seed in range(3)]
+    assert any(0 < len(slots) < SLOTS for slots in shown)
+    monkeypatch.setattr(materials, "photo_slots_used", lambda scene: range(SLOTS))
+    for seed, image in enumerate(some):
+        np.testing.assert_array_equal(render_scene(seed, size=SMALL, kind="tabletop", photos=photos).image, image)
 
 
 def test_files_hold_what_was_rendered(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("embreex")
 pytest.importorskip("numba")
 
-from dptkit.data.procedural import CLASS_IDS, CLASS_NAMES, KINDS, RenderedScene, render_clip, render_scene
+from dptkit.data.procedural import CLASS_IDS, CLASS_NAMES, KINDS, RenderedScene, render_clip, render_scene, tracing
 from dptkit.data.procedural.kinds import TABLE
 from dptkit.errors import DataError
 
@@ -101,6 +101,14 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [digest(render_scene(seed, size=SMALL)) for seed in (4, 2)]
+
+
+def test_embreex_alone_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    if tracing.load_embree() is None:
+        pytest.skip("Embree's C interface is out of reach here, all pictures are made without it")
+    quick = {kind: digest(render_scene(3, size=SMALL, kind=kind)) for kind in ("room", "street", "foliage")}
+    monkeypatch.setattr(tracing, "load_embree", lambda: None)
+    assert quick == {kind: digest(render_scene(3, size=SMALL, kind=kind)) for kind in quick}
 
 
 def test_kinds_are_drawn_by_their_shares() -> None:
