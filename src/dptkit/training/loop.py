@@ -229,9 +229,8 @@ class Trainer:
         objective = compute_objective(raw, auxiliary, batch, self.config.loss, self.decoding)
         # Losses divide by the valid pixels of this process; gradients are averaged over processes. So each counts by
         # its share, and several processes do what one with the whole batch does.
-        weight = (
-            objective.measure * self.fabric.world_size / sum_everywhere(self.fabric, objective.measure).clamp(min=1)
-        )
+        measure, everywhere = objective.measure, sum_everywhere(self.fabric, objective.measure)
+        weight = measure * self.fabric.world_size / everywhere.clamp(min=1)
         self.fabric.backward(objective.total * weight / self.config.accumulate)
         return objective
 
@@ -249,9 +248,8 @@ class Trainer:
 
     def _to_device(self, batch: Batch) -> Batch:
         moved: Batch = self.fabric.to_device(batch)
-        if self.config.channels_last:
-            return moved._replace(image=moved.image.contiguous(memory_format=torch.channels_last))
-        return moved
+        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        return moved._replace(image=moved.image.contiguous(memory_format=layout))
 
     def _log(self, step: int, objective: Objective, rate: float, waiting: float, left: float) -> None:
         parts = {"loss": objective.total, **objective.parts}
