@@ -47,8 +47,8 @@ class TorchBackend:
         else:
             return require_finite(raw, self.precision, self.device)
         # Here, where the failed call's tensors are gone, and with them what they held.
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self._cuda is not None:
+            self._cuda.free_memory()
         raise memory_error
 
     def _run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from torch import Tensor
 from dptkit.errors import ConfigError
 from dptkit.model.dpt import DPT
 from dptkit.runtime.torch_graphs import CapturedForward, Forward, Graphs, Shape
-from dptkit.runtime.torch_transfer import Transfer
+from dptkit.runtime.torch_transfer import Event, Transfer
 
 GRAPHS = 8
 """Captured graphs kept by a network."""
@@ -59,7 +60,8 @@ class CudaStream:
         event.record(self._stream)
         return event
 
-    def wait(self, event: torch.cuda.Event) -> None:
+    def wait(self, event: Event) -> None:
+        assert isinstance(event, torch.cuda.Event)
         self._stream.wait_event(event)
 
     def memory(self, count: int, dtype: torch.dtype) -> Tensor:
@@ -100,7 +102,7 @@ class CudaNetwork:
         graphs: how many captured graphs to keep, 0 for none.
         """
         weight = next(network.parameters())
-        device = CudaDevice(weight.device)
+        self._device = device = CudaDevice(weight.device)
         with device.launching():
             computation = _Computation(network, weight.device, weight.dtype)
             # AMD's builds call themselves cuda too; what they need before a capture is different.
@@ -115,6 +117,11 @@ class CudaNetwork:
         with torch.inference_mode():
             return self._transfer.predict(images)
 
+    def free_memory(self) -> None:
+        """Return to the device what PyTorch holds and nobody uses."""
+        with self._device.launching():
+            torch.cuda.empty_cache()
+
 
 class _Computation:
     """The forward pass, eager and captured. All is called on the compute stream, with `launching` held."""
@@ -125,7 +132,7 @@ class _Computation:
         self._layout = torch.contiguous_format if dtype is torch.float32 else torch.channels_last
         self._network = network.to(memory_format=self._layout)
         self._capture_stream = torch.cuda.Stream(device)
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None  # an opaque token
         self._captured = 0
 
     def eager(self, source: Tensor, target: Tensor) -> None:
@@ -174,7 +181,8 @@ def _exact_convolutions(dtype: torch.dtype) -> Iterator[None]:
     the process's, so this is for code that holds `launching`, and they are put back.
     """
     cudnn = torch.backends.cudnn
-    benchmark, deterministic, tf32 = cudnn.benchmark, cudnn.deterministic, None
+    benchmark, deterministic = cudnn.benchmark, cudnn.deterministic
+    tf32: bool | None = None
     cudnn.benchmark, cudnn.deterministic = False, True
     if dtype is torch.float32:
         with suppress(RuntimeError):  # who has chosen by the newer settings, which these refuse to mix with, has chosen
