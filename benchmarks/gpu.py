@@ -2,7 +2,7 @@
 
 Every side goes from a float32 array in the host's memory to another one, so transfers and waiting count on all. Both
 networks load one file with random weights, which this script writes (1.4 GB) and removes. transformers is timed in both
-layouts of its tensors, and the quicker one counts. Sides alternate within one run; a figure is the median of the rounds'
+layouts of its tensors, and the quicker one counts. Sides alternate within one run; a figure is the median of rounds'
 ratios. The share of the matrix product rate is the network's own operations, counted by torch, over the time of a
 prediction, against a large bfloat16 product beside it. "Two callers": two threads, one's transfers beside the other's
 computing, as `dpt depth` and `predict_stream(workers=2)` do it.
@@ -43,9 +43,10 @@ Side = Callable[[], object]
 
 def transformers_sides(path: Path, images: np.ndarray) -> tuple[dict[str, Side], np.ndarray]:
     """transformers in bfloat16, eager, by layout; and the first picture's depth in float32."""
-    from against_transformers import peer_config
     from safetensors.torch import load_file
     from transformers import DPTForDepthEstimation
+
+    from against_transformers import peer_config
 
     def load(dtype: torch.dtype, layout: torch.memory_format) -> Callable[[np.ndarray], np.ndarray]:
         with torch.device("meta"):
@@ -82,9 +83,10 @@ def product_side() -> tuple[Side, float]:
 
 def write_weights(path: Path) -> None:
     """Random ones, in transformers' layout."""
-    from against_transformers import peer_config
     from safetensors.torch import save_file
     from transformers import DPTForDepthEstimation
+
+    from against_transformers import peer_config
 
     torch.manual_seed(0)
     peer = DPTForDepthEstimation(peer_config("large"))

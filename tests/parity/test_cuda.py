@@ -1,4 +1,4 @@
-"""The torch engine on a real CUDA device: graphs, pinned transfers and memory that runs out. Skipped where there is none.
+"""The torch engine on a real CUDA device: graphs, transfers, memory that runs out. Skipped where there is none.
 
 "Eager" is the same engine on the same device with no graphs kept. Equal means equal to the bit: a replay runs the very
 kernels that were captured.
