@@ -210,11 +210,10 @@ def images(*shape: int, seed: int) -> Array:
 
 SHAPES = ((1, 3, 64, 64), (4, 3, 64, 64), (1, 3, 96, 64))
 """One as the trained grid, the others not; one a batch."""
-TURNS = (0, 1, 0, 1, 2, 0, 2, 2, 1, 0, 1, 2)
+TURNS = (0, 1, 0, 1, 2, 0, 2, 1, 2)
 
 
-@pytest.mark.parametrize("ratio", [0.0, 0.5])
-@pytest.mark.parametrize("name", ["dpt-large", "dpt-hybrid-ade20k", "dpt-lite"])
+@pytest.mark.parametrize(("name", "ratio"), [("dpt-large", 0.5), ("dpt-hybrid-ade20k", 0.0)])
 def test_graphs_give_the_bits_of_eager_with_shapes_in_turn(cuda: FakeCuda, name: str, ratio: float) -> None:
     ours, reference = network(name), network(name)
     for one in (ours, reference):
@@ -230,8 +229,8 @@ def test_graphs_give_the_bits_of_eager_with_shapes_in_turn(cuda: FakeCuda, name:
 
 
 def test_low_precision_gives_the_bits_of_eager_in_the_same_layout(cuda: FakeCuda) -> None:
-    predicting = CudaNetwork(network("dpt-lite", torch.bfloat16), graphs=8)
-    eager = CudaNetwork(network("dpt-lite", torch.bfloat16), graphs=0)
+    predicting = CudaNetwork(network("dpt-large", torch.bfloat16), graphs=8)
+    eager = CudaNetwork(network("dpt-large", torch.bfloat16), graphs=0)
     for seed in range(4):
         each = images(*SHAPES[1], seed=seed)
         np.testing.assert_array_equal(predicting.predict(each), eager.predict(each))
@@ -239,7 +238,7 @@ def test_low_precision_gives_the_bits_of_eager_in_the_same_layout(cuda: FakeCuda
 
 
 def test_with_the_last_graph_the_pool_goes_too(cuda: FakeCuda) -> None:
-    predicting, eager = CudaNetwork(network("dpt-lite"), graphs=1), TorchBackend(network("dpt-lite"), "cpu")
+    predicting, eager = CudaNetwork(network("dpt-large"), graphs=1), TorchBackend(network("dpt-large"), "cpu")
     for turn, which in enumerate([0, 0, 1, 1, 1, 0, 0, 0, 0, 0]):
         each = images(*SHAPES[which], seed=turn)
         np.testing.assert_array_equal(predicting.predict(each), eager.predict(each))
@@ -248,7 +247,7 @@ def test_with_the_last_graph_the_pool_goes_too(cuda: FakeCuda) -> None:
 
 
 def test_a_broken_capture_costs_the_graphs_and_nothing_else(cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
-    predicting, eager = CudaNetwork(network("dpt-lite"), graphs=8), TorchBackend(network("dpt-lite"), "cpu")
+    predicting, eager = CudaNetwork(network("dpt-large"), graphs=8), TorchBackend(network("dpt-large"), "cpu")
     cuda.fails = 1
     with caplog.at_level(logging.WARNING, "dptkit"):
         for seed in range(4):
@@ -261,7 +260,7 @@ def test_a_broken_capture_costs_the_graphs_and_nothing_else(cuda: FakeCuda, capl
 
 def test_eager_never_runs_on_the_captures_stream(cuda: FakeCuda) -> None:
     """Also right after a broken capture, which leaves that stream the current one."""
-    ours = network("dpt-lite")
+    ours = network("dpt-large")
     seen: list[tuple[bool, object]] = []
     ours.register_forward_pre_hook(lambda *_: seen.append((cuda.capturing, cuda.current)))
     predicting = CudaNetwork(ours, graphs=8)
@@ -277,7 +276,7 @@ def test_eager_never_runs_on_the_captures_stream(cuda: FakeCuda) -> None:
 
 def test_settings_of_convolutions_are_put_back(cuda: FakeCuda) -> None:
     settings = SimpleNamespace(seen=[])
-    ours = network("dpt-lite")
+    ours = network("dpt-large")
 
     def look(*_: Any) -> None:
         cudnn = torch.backends.cudnn

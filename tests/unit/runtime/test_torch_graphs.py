@@ -135,7 +135,7 @@ class Eager:
 
 
 def filled(value: float, shape: Shape = SMALL) -> Tensor:
-    return torch.full(shape, value)
+    return torch.full(shape, float(value))
 
 
 def test_eager_and_graph_give_the_same_and_inputs_and_results_stay_apart() -> None:
