@@ -130,7 +130,7 @@ class _Computation:
         self._device, self._dtype = device, dtype
         # Tensor cores take convolutions in this layout; those of float32, which do without them, gain nothing from it.
         self._layout = torch.contiguous_format if dtype is torch.float32 else torch.channels_last
-        self._network = network.to(memory_format=self._layout)
+        self._network = network.to(memory_format=self._layout)  # type: ignore[call-overload]  # not in its overloads
         self._capture_stream = torch.cuda.Stream(device)
         self._pool: Any = None  # an opaque token
         self._captured = 0

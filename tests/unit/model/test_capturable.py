@@ -30,8 +30,9 @@ class OnTheDevice(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("ratio", [0.0, 0.4, 0.8])
-@pytest.mark.parametrize("name", ["dpt-base", "dpt-large", "dpt-hybrid-ade20k", "dpt-lite"])
+@pytest.mark.parametrize(
+    ("name", "ratio"), [("dpt-base", 0.8), ("dpt-large", 0.4), ("dpt-hybrid-ade20k", 0.0), ("dpt-lite", 0.4)]
+)
 def test_forward_needs_neither_values_nor_the_host(name: str, ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PositionEmbedding, "_in_cuda_graph", lambda _: True)
     with torch.device("meta"):
