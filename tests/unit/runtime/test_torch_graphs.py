@@ -70,7 +70,7 @@ def test_the_least_recently_used_goes_before_another_is_captured() -> None:
     graphs = Graphs(device.capture, 2)
     assert kinds(graphs, SMALL, SMALL, WIDE, WIDE, SMALL, TALL, TALL) == [False, True, False, True, True, False, True]
     assert device.log[-2:] == [("forget", WIDE), ("capture", TALL)]
-    assert kinds(graphs, SMALL, TALL, WIDE) == [True, True, False]
+    assert kinds(graphs, SMALL, TALL, WIDE, WIDE, WIDE, WIDE) == [True, True, False, False, False, True]
 
 
 def test_shapes_that_push_each_other_out_are_captured_ever_more_rarely() -> None:
