@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace, TracebackType
 from typing import Any
 
 import numpy as np
@@ -142,8 +141,7 @@ class FakeCuda:
     def synchronize(self, device: torch.device | None = None) -> None:
         assert not self.capturing
 
-    def empty_cache(self) -> None:
-        assert not self.capturing
+    empty_cache = synchronize
 
     def graph_pool_handle(self) -> tuple[int, int]:
         self.names.append((0, len(self.names) + 1))
@@ -170,9 +168,7 @@ class FakeCapture:
         self.recording = Recording()
         self.recording.__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self.recording.__exit__(kind, error, trace)
         self.cuda.capturing = False
         self.cuda.captures.append((self.pool, self.stream))
@@ -190,9 +186,8 @@ class FakeCapture:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     fake = FakeCuda()
-    for name in ("Stream", "Event", "CUDAGraph", "stream", "current_stream", "device", "synchronize", "empty_cache"):
-        monkeypatch.setattr(torch.cuda, name, getattr(fake, name))
-    for name in ("graph_pool_handle", "graph"):
+    used = ["Stream", "Event", "CUDAGraph", "stream", "current_stream", "device", "synchronize", "empty_cache"]
+    for name in [*used, "graph_pool_handle", "graph"]:
         monkeypatch.setattr(torch.cuda, name, getattr(fake, name))
     monkeypatch.setattr(PositionEmbedding, "_in_cuda_graph", lambda _: fake.capturing)
     # Nothing can be pinned where there is no device to pin it for.
@@ -275,18 +270,18 @@ def test_eager_never_runs_on_the_captures_stream(cuda: FakeCuda) -> None:
 
 
 def test_settings_of_convolutions_are_put_back(cuda: FakeCuda) -> None:
-    settings = SimpleNamespace(seen=[])
     ours = network("dpt-large")
+    seen: list[tuple[bool, bool, bool]] = []
 
     def look(*_: Any) -> None:
         cudnn = torch.backends.cudnn
-        settings.seen.append((cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32))
+        seen.append((cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32))
 
     ours.register_forward_pre_hook(look)
     look()
     CudaNetwork(ours, graphs=8).predict(images(*SHAPES[0], seed=0))
     look()
-    before, during, after = settings.seen
+    before, during, after = seen
     assert during == (False, True, False)
     assert after == before
 
