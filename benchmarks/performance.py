@@ -75,6 +75,14 @@ SCRIPTS = (
         (("peak memory of a DPT-Large prediction", "at most 1.3 times its weights, plus 300 MB"),),
         ("--weights", "random"),
     ),
+    Script(
+        "gpu.py",
+        (
+            ("on a GPU: DPT-Large 384x384 in bfloat16, batch 32, against transformers bfloat16 eager", "2x"),
+            ("the same, share of the bfloat16 matrix product rate", "45%"),
+            ("the same against transformers bfloat16 eager, batch 1", "3x"),
+        ),
+    ),
     Script("startup.py", (("`dpt depth` of one picture against `python -c 'import torch'`, wall time", "at most 1x"),)),
 )
 

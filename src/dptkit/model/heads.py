@@ -22,6 +22,7 @@ class DepthHead(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels // 2, 3, padding=1)
         self.conv2 = nn.Conv2d(channels // 2, hidden_channels, 3, padding=1)
         self.conv3 = nn.Conv2d(hidden_channels, 1, 1)
+        self.output_channels = 1
         self.non_negative = non_negative
         self.align_corners = align_corners
 
@@ -40,6 +41,7 @@ class SegmentationHead(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Conv2d(channels, classes, 1)
+        self.output_channels = classes
         self.align_corners = align_corners
 
     def forward(self, fused: Float[Tensor, "B C h w"]) -> Float[Tensor, "B K H W"]:

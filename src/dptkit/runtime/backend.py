@@ -58,7 +58,14 @@ def require_finite(raw: npt.NDArray[np.float32], precision: str, device: str) ->
     return raw
 
 
-_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "bad_alloc", "failed to allocate")
+_MEMORY_WORDS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "failed to allocate",
+    "status_alloc_failed",
+)
 
 
 def is_about_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""The PyTorch engine: eager, on CPU, CUDA or Apple GPUs."""
+"""The PyTorch engine: eager on CPU and Apple GPUs, eager and as captured graphs on CUDA."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from dptkit.errors import ConfigError
 from dptkit.model.dpt import DPT
 from dptkit.runtime.backend import PRECISIONS, Precision, is_about_memory, require_finite
+from dptkit.runtime.torch_cuda import CudaNetwork, graph_limit
 
 
 class TorchBackend:
@@ -16,8 +17,13 @@ class TorchBackend:
 
     engine = "torch"
 
-    def __init__(self, network: DPT, device: str = "auto", precision: Precision = "float32") -> None:
-        """Raises ConfigError for an unknown precision, or a device that is not there."""
+    def __init__(
+        self, network: DPT, device: str = "auto", precision: Precision = "float32", graphs: int | None = None
+    ) -> None:
+        """graphs: captured graphs to keep on CUDA, 0 for none; by default what DPTKIT_CUDA_GRAPHS says, or 8.
+
+        Raises ConfigError for an unknown precision, or a device that is not there.
+        """
         if precision not in PRECISIONS:
             raise ConfigError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
         self._device = find_device(device)
@@ -25,6 +31,10 @@ class TorchBackend:
         self._network = network.to(self._device, self._dtype).freeze()
         self.precision = precision
         self.device = str(self._device)
+        self._cuda: CudaNetwork | None = None
+        if self._device.type == "cuda":
+            limit = graph_limit() if graphs is None else graphs
+            self._cuda = CudaNetwork(self._network, limit)
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
@@ -37,11 +47,13 @@ class TorchBackend:
         else:
             return require_finite(raw, self.precision, self.device)
         # Here, where the failed call's tensors are gone, and with them what they held.
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self._cuda is not None:
+            self._cuda.free_memory()
         raise memory_error
 
     def _run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if self._cuda is not None:
+            return self._cuda.predict(images)
         with torch.inference_mode():
             batch = torch.from_numpy(images).to(self._device, self._dtype)
             raw: npt.NDArray[np.float32] = self._network(batch).float().cpu().numpy()

@@ -76,6 +76,7 @@ def test_another_error_is_no_reason_to_try_again() -> None:
         "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes",
         "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1099511627776 bytes. Error code 12",
         "std::bad_alloc",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "Failed to allocate memory for requested buffer of size 1099511627776",
     ],
 )

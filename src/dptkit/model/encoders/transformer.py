@@ -97,7 +97,7 @@ class PositionEmbedding(nn.Module):
         self._kept = {} if keep else None
 
     def forward(self, grid: tuple[int, int]) -> Float[Tensor, "1 T D"]:
-        if self._kept is None or torch.compiler.is_compiling() or torch.is_grad_enabled():
+        if self._kept is None or torch.compiler.is_compiling() or torch.is_grad_enabled() or self._in_cuda_graph():
             return self._resize(grid)
         resized = self._kept.get(grid)
         if resized is None:
@@ -118,6 +118,11 @@ class PositionEmbedding(nn.Module):
     def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
         self._forget()
         super()._load_from_state_dict(*args, **options)
+
+    def _in_cuda_graph(self) -> bool:
+        """While a CUDA graph is captured. It must not read what may be let go of before its replay, nor keep what is
+        computed only then."""
+        return self.weight.is_cuda and torch.cuda.is_current_stream_capturing()
 
     def _forget(self) -> None:
         self.keep_resized(self._kept is not None)
