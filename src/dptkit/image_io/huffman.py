@@ -127,10 +127,10 @@ def _header(lengths: Bits) -> tuple[Bits, Bits]:
 
 def _reversed(values: Bits, width: int) -> Bits:
     """The lowest `width` bits in the opposite order."""
-    turned = np.zeros_like(values)
+    turned, one = np.zeros_like(values), np.uint64(1)
     for _ in range(width):
-        turned = turned << 1 | values & 1
-        values = values >> 1
+        turned = turned << one | values & one
+        values = values >> one
     return turned
 
 
@@ -154,7 +154,7 @@ def _packed(
         ahead = lengths[filters[rows]]
         put[:, 0] = put[:, 0] << ahead | codes[filters[rows]]
         widths[:, 0] += ahead
-        yield bits.put(put.ravel(), widths.ravel())
+        yield bits.put(put.ravel().astype(np.uint64, copy=False), widths.ravel().astype(np.uint64, copy=False))
 
 
 class _Side:
