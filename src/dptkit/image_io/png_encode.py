@@ -42,7 +42,7 @@ def encode_pixels(pixels: npt.NDArray[Any], chunks: Iterable[Chunk], content: Li
 def _deflated(pixels: npt.NDArray[Any], content: Literal["smooth", "flat"]) -> Iterator[bytes]:
     if content == "smooth" and pixels.ndim == 2 and pixels.size >= _SMALL and not has_runs(pixels):
         huffman = HuffmanDeflate()
-        for rows in row_strips(*pixels.shape[:2], _BLOCK):
+        for rows in row_strips(len(pixels), pixels.shape[1], _BLOCK):
             yield huffman.compress(_filtered(pixels[rows], _SUB))
         yield huffman.flush()
         return
