@@ -3,10 +3,12 @@
 The folder holds COUNT 640x480 JPEGs, made from the pictures in PHOTOS, or of smooth noise without it. Sides:
 the bare model (`backend.predict` on tensors that are ready, by the engine's own threads); the same with as many
 predictions side by side as the command uses; and the command in this process, the model loaded before the clock starts.
-They alternate within one run; a figure is the median of the ratios to the quicker bare model of its round.
+They alternate within one run; a figure is the median of the ratios to the quicker bare model of its round. Processor
+time, of all threads together, tells what a picture costs beside the model, also on a machine that has other work.
 A last line gives the command as a process, by the difference of two folders, so that starting cancels out.
 
 Run: python benchmarks/folder.py [PHOTOS] [--model dpt-lite] [--count 200] [--rounds 5] [--format png16]
+--random FOLDER: with random weights, made once and kept there with the compiled model. --in-process: no last line.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +35,7 @@ from dptkit.cli.main import app
 from dptkit.image_io import read_image
 from dptkit.preprocess import preprocess
 from pairing import Results, median
+from random_weights import random_weights
 
 SIZE = (640, 480)
 
@@ -63,8 +68,23 @@ def _reduced(path: Path) -> Image.Image:
         return opened.convert("RGB")
 
 
-def bare(predictor: Predictor, tensors: list[np.ndarray], threads: int) -> float:
-    """Pictures a second through the engine alone, asked by `threads` threads."""
+@dataclass(frozen=True)
+class Speed:
+    """pictures: a second. processor_ms: of all cores together, a picture."""
+
+    pictures: float
+    processor_ms: float
+
+
+def timed(work: Callable[[], object], count: int) -> Speed:
+    started, computed = time.perf_counter(), time.process_time()
+    work()
+    seconds, processor = time.perf_counter() - started, time.process_time() - computed
+    return Speed(count / seconds, 1e3 * processor / count)
+
+
+def bare(predictor: Predictor, tensors: list[np.ndarray], threads: int) -> Speed:
+    """Through the engine alone, asked by `threads` threads."""
     waiting = iter(tensors)
     lock = threading.Lock()
 
@@ -76,26 +96,26 @@ def bare(predictor: Predictor, tensors: list[np.ndarray], threads: int) -> float
                 return
             predictor.backend.predict(tensor)
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    started = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return len(tensors) / (time.perf_counter() - started)
+    def all_work() -> None:
+        workers = [threading.Thread(target=work) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    return timed(all_work, len(tensors))
 
 
-def command(folder: Path, options: list[str], predictor: Predictor | None = None) -> float:
-    """Pictures a second of the command in this process, with the model at hand."""
+def command(folder: Path, options: list[str], predictor: Predictor | None = None) -> Speed:
+    """Of the command in this process, with the model at hand."""
+    count = len(list(folder.iterdir()))
     with tempfile.TemporaryDirectory() as out:
         loading.load = lambda *_, **__: predictor  # type: ignore[assignment]
-        started = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            app(["depth", str(folder), "-o", out, *options], standalone_mode=False)
-        seconds = time.perf_counter() - started
-        count = len(list(folder.iterdir()))
+            line = ["depth", str(folder), "-o", out, *options]
+            speed = timed(lambda: app(line, standalone_mode=False), count)
         assert len(list(Path(out).iterdir())) >= count
-        return count / seconds
+        return speed
 
 
 def process_seconds(folder: Path, options: list[str]) -> float:
@@ -114,10 +134,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--format", default="png16")
     parser.add_argument("--streams", type=int, default=len(os.sched_getaffinity(0)), help="as the command chooses them")
+    parser.add_argument("--random", type=Path, metavar="FOLDER")
+    parser.add_argument("--in-process", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    options = ["--model", arguments.model, "--format", arguments.format]
-    single, several = load(arguments.model), load(arguments.model, streams=arguments.streams)
+    model = arguments.model
+    if arguments.random is not None:
+        model = str(random_weights(model, arguments.random))
+        os.environ.setdefault("DPTKIT_COMPILED_CACHE", str(arguments.random / "compiled"))
+    options = ["--model", model, "--format", arguments.format]
+    single, several = load(model), load(model, streams=arguments.streams)
     computing = f"{several.backend.engine} {several.backend.precision}"
     name = f"{arguments.model}, {arguments.count} JPEGs of 640x480 to {arguments.format}, {computing}"
     results = Results(arguments.json, {"streams": arguments.streams})
@@ -137,19 +163,24 @@ def main() -> None:
         for _ in range(arguments.rounds):
             sides = bare(single, tensors, 1), bare(several, tensors, arguments.streams)
             wholes.append(command(folder, options, several))
-            quicker.append(max(sides))
-        lite = arguments.model == "dpt-lite"
-        results.add(name, median(wholes), "images/s", at_least=40 if lite else None)
+            quicker.append(max(sides, key=lambda side: side.pictures))
+        rates, bare_rates = ([side.pictures for side in of] for of in (wholes, quicker))
+        results.add(name, median(rates), "images/s", at_least={"dpt-lite": 40}.get(arguments.model))
         results.ratio(
             f"{name}: against the bare model's rate",
-            wholes,
-            quicker,
+            rates,
+            bare_rates,
             at_least={"dpt-lite": 0.9, "dpt-large": 0.98}.get(arguments.model),
-            note=f"bare {median(quicker).value:.1f} images/s",
+            note=f"bare {median(bare_rates).value:.3g} images/s",
         )
-        least, most = process_seconds(few, options), process_seconds(folder, options)
-        more = len(tensors) - len(list(few.iterdir()))
-        results.add(f"{name}, as a process, without its start", more / (most - least), "images/s")
+        beside = [whole.processor_ms - alone.processor_ms for whole, alone in zip(wholes, quicker, strict=True)]
+        alone = median([side.processor_ms for side in quicker]).value
+        what = f"{name}: processor time a picture beside the bare model's"
+        results.add(what, median(beside), "ms", note=f"bare {alone:.1f} ms")
+        if not arguments.in_process:
+            least, most = process_seconds(few, options), process_seconds(folder, options)
+            more = len(tensors) - len(list(few.iterdir()))
+            results.add(f"{name}, as a process, without its start", more / (most - least), "images/s")
     results.write()
 
 

@@ -15,12 +15,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
-from dptkit.model.build import build_model
 from dptkit.presets import find_preset
-from dptkit.weights.tensor_file import write_tensors
 from pairing import Results
+from random_weights import random_weights
 
 CODE = """
 import sys
@@ -58,11 +55,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="dptkit-") as folder:
         weights = options.weights
         if weights == "random":
-            torch.manual_seed(0)
-            weights = str(Path(folder) / f"{preset.name}.safetensors")
-            network = build_model(preset.spec.model)
-            network.head.conv3.bias.data.fill_(1.0)  # off the last ReLU's zero
-            write_tensors(Path(weights), network.state_dict(), preset.spec)
+            weights = str(random_weights(options.model, Path(folder)))
         first, _ = run(options.model, weights, options.size)  # converts, where nobody has
         peak, said = run(options.model, weights, options.size)
     engine, precision, with_torch = said.split()

@@ -31,11 +31,13 @@ class Script:
     """A script and what is asked of it, in words, for where it gives no figures itself.
 
     arguments: "{data}", "{int8}", "{photos}" and "{work}" stand for options of this program and a folder.
+    variant: tells apart what is kept of two runs of one script.
     """
 
     name: str
     asked: tuple[tuple[str, str], ...]
     arguments: tuple[str, ...] = ()
+    variant: str = ""
 
 
 SCRIPTS = (
@@ -57,6 +59,16 @@ SCRIPTS = (
             ("the same, share of the bare model's rate", "90%"),
         ),
         ("{photos}",),
+    ),
+    Script(
+        "folder.py",
+        (("dpt-large, folder of 640x480 JPEGs to 16-bit PNG, share of the bare model's rate", "98%"),),
+        # Of a second or two a picture, to be a few minutes.
+        (
+            *("{photos}", "--model", "dpt-large", "--random", "{work}"),
+            *("--count", "12", "--rounds", "3", "--in-process"),
+        ),
+        "dpt-large",
     ),
     Script(
         "token_merging.py", (("DPT-Large, token merging at ratio 0.4, on the default engine", "1.3x"),), ("{work}",)
@@ -89,7 +101,8 @@ SCRIPTS = (
 
 def run(script: Script, places: dict[str, str], keep: Path) -> tuple[dict[str, Any] | None, str, str]:
     """(JSON or None, output or the reason for its absence, the command)."""
-    path, out, log = HERE / script.name, keep / f"{script.name}.json", keep / f"{script.name}.txt"
+    kept = f"{script.name}.{script.variant}" if script.variant else script.name
+    path, out, log = HERE / script.name, keep / f"{kept}.json", keep / f"{kept}.txt"
     arguments = [places.get(word, word) for word in script.arguments]
     shown = [_SHOWN.get(word, word) for word, given in zip(script.arguments, arguments, strict=True) if given]
     command = " ".join(["python", f"benchmarks/{script.name}", *shown])

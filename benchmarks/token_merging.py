@@ -13,27 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from dptkit.engines import open_model
-from dptkit.presets import PRESETS
 from dptkit.runtime.backend import Backend
 from pairing import Results, alternate, medians
-
-
-def random_weights(model: str, folder: Path) -> Path:
-    """A weight file of this architecture; the one that is there, if there is one."""
-    path = folder / f"{model}.safetensors"
-    if not path.exists():
-        import torch
-
-        from dptkit.model.build import build_model
-        from dptkit.weights.tensor_file import write_tensors
-
-        torch.manual_seed(0)
-        network = build_model(PRESETS[model].spec.model).eval()
-        if PRESETS[model].spec.task == "depth":
-            network.head.conv3.bias.data.fill_(1.0)  # off the final ReLU's zero
-        folder.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, network.state_dict(), PRESETS[model].spec)
-    return path
+from random_weights import random_weights
 
 
 def main() -> None:

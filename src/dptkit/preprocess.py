@@ -5,6 +5,8 @@ H W picture · h w network input
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +22,9 @@ _UNIT = np.arange(256) / 255.0
 
 _AT_ONCE = 1 << 20
 """Pixels of a picture whose three channels are resized together: 24 MB in float64."""
+
+_IN_CACHE = 1 << 15
+"""Pixels of a strip of such a picture: 768 kB in float64."""
 
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 
@@ -76,16 +81,33 @@ def preprocess(
     if config.interpolation == "area" and height * width > image.shape[0] * image.shape[1]:
         interpolation = cv2.INTER_CUBIC  # area means nothing when enlarging
     tensor = np.empty((3, height, width), np.float32)
-    together = None
     if image.shape[0] * image.shape[1] <= _AT_ONCE:
-        together = _resize(cv2.LUT(image, _UNIT), height, width, interpolation)
-    for channel, (mean, std) in enumerate(zip(config.mean, config.std, strict=True)):
-        if together is None:
-            plane = _resize(image[:, :, channel] / 255.0, height, width, interpolation)
-        else:
-            plane = together[:, :, channel]
-        tensor[channel] = (plane - mean) / std
+        # A whole row at a time is several times as quick as three numbers.
+        mean, std = np.tile(config.mean, width), np.tile(config.std, width)
+        for taken, given in _strips(image, height, width, interpolation):
+            strip = _resize(cv2.LUT(image[taken], _UNIT), given.stop - given.start, width, interpolation)
+            rows = (strip.reshape(len(strip), -1) - mean) / std
+            tensor[:, given] = np.moveaxis(rows.reshape(strip.shape), 2, 0)
+        return tensor
+    for channel in range(3):
+        plane = _resize(image[:, :, channel] / 255.0, height, width, interpolation)
+        tensor[channel] = (plane - config.mean[channel]) / config.std[channel]
     return tensor
+
+
+def _strips(image: npt.NDArray[np.uint8], height: int, width: int, interpolation: int) -> Iterator[tuple[slice, slice]]:
+    """Rows of the picture, and of the network input, that are resized alone and stay in the processor's cache.
+
+    The numbers are the same: by area, a whole number of rows becomes a whole number, as 15 become 7 in 480 to 224.
+    Anything else, such as area where one side grows, looks at neighbours and is one strip.
+    """
+    alone = interpolation == cv2.INTER_AREA and height <= image.shape[0] and width <= image.shape[1]
+    pieces = math.gcd(image.shape[0], height) if alone else 1
+    taken, given = image.shape[0] // pieces, height // pieces
+    together = max(1, _IN_CACHE // (taken * image.shape[1]))
+    for first in range(0, pieces, together):
+        last = min(first + together, pieces)
+        yield slice(first * taken, last * taken), slice(first * given, last * given)
 
 
 def _resize(values: npt.NDArray[Any], height: int, width: int, interpolation: int) -> npt.NDArray[np.float64]:

@@ -276,3 +276,16 @@ def test_channels_together_or_one_at_a_time_are_the_same_numbers(
     together = preprocess(image, config)
     monkeypatch.setattr("dptkit.preprocess._AT_ONCE", 0)
     np.testing.assert_array_equal(preprocess(image, config), together)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (479, 640), (300, 1000), (360, 361), (224, 500), (1024, 768), (600, 200)])
+@pytest.mark.parametrize("target", [(224, 288), (480, 320), (7, 11)])
+def test_strips_are_the_same_numbers_as_a_whole_picture(
+    size: tuple[int, int], target: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    config = replace(PRESETS["dpt-lite"].spec.preprocess, policy="exact", size=target)
+    monkeypatch.setattr("dptkit.preprocess._IN_CACHE", 1)
+    strips = preprocess(image, config)
+    monkeypatch.setattr("dptkit.preprocess._IN_CACHE", 1 << 40)
+    np.testing.assert_array_equal(strips, preprocess(image, config))

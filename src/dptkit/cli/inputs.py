@@ -143,7 +143,8 @@ def _keeps_ending(path: str) -> bool:
 
 def _is_another(path: str, other: str) -> bool:
     """Another file, not the same one by another name, as where .jpg and .JPG are not told apart."""
-    return os.path.isfile(other) and not os.path.samefile(path, other)
+    # `access` is asked first since nearly all are absent, which `isfile` finds out by an exception.
+    return os.access(other, os.F_OK) and os.path.isfile(other) and not os.path.samefile(path, other)
 
 
 def _common_folder(arguments: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Pixels -> PNG by zlib alone: Pillow tries five filters a row, which takes longer than all the rest of a picture."""
+"""Pixels -> PNG without Pillow, which tries five filters a row: that takes longer than all the rest of a picture."""
 
 from __future__ import annotations
 
@@ -37,12 +37,23 @@ def encode_pixels(pixels: npt.NDArray[Any], chunks: Iterable[Chunk], content: Li
 
 
 def _deflated(pixels: npt.NDArray[Any], content: Literal["smooth", "flat"]) -> Iterator[bytes]:
-    strategy, filtering = (zlib.Z_RLE, _SUB) if content == "smooth" else (zlib.Z_DEFAULT_STRATEGY, _NONE)
-    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY_LEVEL, strategy)
+    deflate = _compressor(content)
+    filtering = _SUB if content == "smooth" else _NONE
     for rows in row_strips(*pixels.shape[:2]):
         if data := deflate.compress(_filtered(pixels[rows], filtering).data):
             yield data
     yield deflate.flush()
+
+
+def _compressor(content: Literal["smooth", "flat"]) -> Any:
+    """A compressobj. Intel's ISA-L, where it is installed, takes a third of zlib's time to the same size."""
+    if content == "smooth":
+        try:
+            from isal import isal_zlib
+        except ImportError:
+            return zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY_LEVEL, zlib.Z_RLE)
+        return isal_zlib.compressobj(1)
+    return zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY_LEVEL)
 
 
 def _filtered(pixels: npt.NDArray[Any], filtering: int) -> npt.NDArray[np.uint8]:

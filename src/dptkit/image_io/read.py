@@ -19,6 +19,9 @@ from dptkit.image_io.strips import row_strips
 ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
 """What `read_image` takes; a torch tensor too, which is not named here because torch is not imported here."""
 
+_AT_ONCE = 1 << 19
+"""Pixels of a picture that is taken over whole: below, cutting strips costs more than it saves."""
+
 _ORIENTATION = 0x0112  # EXIF
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -139,6 +142,8 @@ def _image_to_rgb(image: Image.Image, background: tuple[int, int, int]) -> npt.N
     if method is not None:
         image = image.transpose(method)
     width, height = image.size
+    if width * height <= _AT_ONCE:
+        return np.array(_strip_to_rgb(image, background))  # writable, which Pillow's own is not
     rgb = np.empty((height, width, 3), np.uint8)
     for rows in row_strips(height, width):
         strip = image.crop((0, rows.start, width, rows.stop))

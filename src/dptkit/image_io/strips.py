@@ -8,8 +8,8 @@ from collections.abc import Iterator
 _STRIP_PIXELS = 1 << 18
 
 
-def row_strips(height: int, width: int) -> Iterator[slice]:
-    """Slices of rows that cover `height` rows of `width` pixels, top to bottom."""
-    rows = max(1, _STRIP_PIXELS // max(width, 1))
+def row_strips(height: int, width: int, pixels: int = _STRIP_PIXELS) -> Iterator[slice]:
+    """Slices of rows, each of about `pixels` pixels, that cover `height` rows of `width` pixels, top to bottom."""
+    rows = max(1, pixels // max(width, 1))
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
