@@ -18,14 +18,13 @@ from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment, fit_video
 from dptkit.evaluation.boundary import boundary_f1, boundary_f1_tolerant, edge_error
 from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels
-from dptkit.evaluation.masks import evaluation_mask, kitti_benchmark_window
+from dptkit.evaluation.masks import Window, crop_window, evaluation_mask
 from dptkit.evaluation.protocol import DepthProtocol, MapInterpolation
 from dptkit.evaluation.result import ImageResult
 from dptkit.outputs import DepthMap
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-Window = tuple[int, int, int, int]
 
 _STEPS_PER_METRE = {"uint16_per_mm": 1000, "uint16_per_256th_m": 256}
 _LARGEST_CODE = 65535
@@ -159,12 +158,10 @@ def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) ->
     if sample.quantity == "labels":
         raise DataError(f"{sample.name}: has labels, but {protocol.name} compares depth")
     size = (sample.target.shape[0], sample.target.shape[1])
-    window = (0, 0, *size)
-    if protocol.crop == "kitti_benchmark":
-        try:
-            window = kitti_benchmark_window(size)
-        except ValueError as error:
-            raise DataError(f"{sample.name}: {error}") from error
+    try:
+        window = crop_window(protocol.crop, size)
+    except ValueError as error:
+        raise DataError(f"{sample.name}: {error}") from error
     top, left, height, width = window
     cut = (slice(top, top + height), slice(left, left + width))
     inverse = DOMAINS[protocol.alignment] == "inverse_depth"

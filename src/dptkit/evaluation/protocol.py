@@ -25,8 +25,12 @@ inverse_median_mad: median and mean absolute deviation of inverse depth made tho
 AlignmentScope = Literal["image", "video"]
 """One fit per picture, or one for all pictures of a group (a video)."""
 
-PictureCrop = Literal["none", "kitti_benchmark"]
-"""Of picture and prediction, before the network. kitti_benchmark: bottom centre 352x1216."""
+PictureCrop = Literal["none", "kitti_benchmark", "eigen_nyu", "scannet_border", "even_sides"]
+"""Of the picture before the network, and of the truth: see `dptkit.evaluation.masks.crop_window`.
+
+kitti_benchmark: bottom centre 352x1216. eigen_nyu: rows 45 to 471, columns 41 to 601. scannet_border: without 8 rows
+and 11 columns on every side. even_sides: without the last row or column of an odd side.
+"""
 
 EvaluationMask = Literal["none", "eigen_nyu", "eigen_kitti", "garg"]
 """Pixels that count, as rectangles; see `dptkit.evaluation.masks`."""
