@@ -5,7 +5,7 @@ crop -> resize -> domain of the fit -> mask -> fit -> 16-bit rounding -> clamp -
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dptkit.data.sample import Sample
 from dptkit.errors import ConfigError, DataError
-from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment, fit_video
+from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment
 from dptkit.evaluation.boundary import boundary_f1, boundary_f1_tolerant, edge_error
 from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels
 from dptkit.evaluation.masks import Window, crop_window, evaluation_mask
@@ -107,29 +107,31 @@ def compare_depth(
 def aligned_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Window]:
     """Predicted depth of every pixel [h, w], above 0, after fit, rounding and clamp; and its window of the truth."""
     domain = _in_domain(prediction, sample, protocol)
-    whole = _predicted(prediction, sample, protocol, domain.valid).astype(np.float64)
+    whole = domain.resized.astype(np.float64)
     depth, _ = _in_depth(domain._replace(predicted=whole.ravel()), protocol, fit)
     return depth.reshape(whole.shape), domain.window
 
 
-def fit_depth_group(pairs: Iterable[tuple[DepthMap, Sample]], protocol: DepthProtocol) -> Fit:
-    """One fit for all pictures of a video."""
+def fit_part(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> tuple[Array, Array]:
+    """What one picture gives to the fit of its video: predicted and true pixels [P] that count, in the fit's domain.
 
-    def parts() -> Iterable[tuple[Array, Array]]:
-        for prediction, sample in pairs:
-            domain = _in_domain(prediction, sample, protocol)
-            yield domain.predicted, domain.truth
-
-    return fit_video(protocol.alignment, parts())
+    Raises as `score_depth`.
+    """
+    domain = _in_domain(prediction, sample, protocol)
+    return domain.predicted, domain.truth
 
 
 class _Domain(NamedTuple):
-    """Where the fit is made. predicted, truth: float64 [P], the pixels of `valid` [h, w], a window of the truth."""
+    """Where the fit is made. predicted, truth: float64 [P], the pixels of `valid` [h, w], a window of the truth.
+
+    resized: float32 [h, w], the whole prediction.
+    """
 
     predicted: Array
     truth: Array
     valid: Mask
     window: Window
+    resized: npt.NDArray[np.float32]
 
     def spread(self, values: Array) -> Array:
         """[P] -> [h, w], 1 where not valid."""
@@ -173,10 +175,11 @@ def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) ->
         raise DataError(f"{sample.name}: no pixel of the truth counts")
     if (sample.quantity == "inverse_depth") != inverse:
         np.reciprocal(truth, out=truth)
-    predicted = _predicted(prediction, sample, protocol, valid)[valid].astype(np.float64)
+    resized = _predicted(prediction, sample, protocol, valid)
+    predicted = resized[valid].astype(np.float64)
     if not np.isfinite(predicted).all():
         raise DataError(f"{sample.name}: the prediction has no finite value at some pixels that count")
-    return _Domain(predicted, truth, valid, window)
+    return _Domain(predicted, truth, valid, window, resized)
 
 
 def _valid_truth(sample: Sample, protocol: DepthProtocol, size: tuple[int, int]) -> Mask:

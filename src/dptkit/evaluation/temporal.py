@@ -24,6 +24,9 @@ Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Intrinsics = tuple[float, float, float, float]
 
+_ROWS = 64
+"""Warped at a time, so that what is computed on the way stays in the processor's cache."""
+
 
 def temporal_alignment_error(
     depths: Sequence[Array],
@@ -98,19 +101,33 @@ def reprojection_error(
 def warp_depth(depth: Array, intrinsics: Intrinsics, source_to_target: Array) -> Array:
     """[H, W]: depth as another camera of the same intrinsics sees it; infinity where nothing lands."""
     _check(depth)
-    fx, fy, cx, cy = intrinsics
+    # A pixel (x, y) of depth d lands on (u / z, v / z), where (u, v, z) = matrix @ (x, y, 1) * d + offset.
+    matrix, offset = _homography(intrinsics, np.asarray(source_to_target, np.float64))
     height, width = depth.shape
-    rows, columns = np.indices(depth.shape)
-    points = np.stack([(columns - cx) * depth / fx, (rows - cy) * depth / fy, depth], axis=-1).reshape(-1, 3)
-    moved = points @ np.asarray(source_to_target, np.float64)[:3, :3].T + source_to_target[:3, 3]
-    x, y, z = moved[moved[:, 2] > 0].T
-    column, row = np.rint(fx * x / z + cx), np.rint(fy * y / z + cy)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    seen = np.full(depth.shape, np.inf)
-    np.minimum.at(seen, (row[inside].astype(np.int64), column[inside].astype(np.int64)), z[inside])
-    return seen
+    columns = np.arange(width, dtype=np.float64)
+    seen = np.full(height * width, np.inf)
+    for top in range(0, height, _ROWS):
+        part = depth[top : top + _ROWS]
+        rows = np.arange(top, top + len(part), dtype=np.float64)[:, None]
+        u, v, z = ((m[0] * columns + (m[1] * rows + m[2])) * part + o for m, o in zip(matrix, offset, strict=True))
+        ahead = z > 0
+        if not ahead.all():
+            u, v, z = u[ahead], v[ahead], z[ahead]
+        column, row = np.rint(u / z), np.rint(v / z)
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        # One flat index: numpy has no fast path for two.
+        np.minimum.at(seen, (row[inside] * width + column[inside]).astype(np.int64), z[inside])
+    return seen.reshape(depth.shape)
+
+
+def _homography(intrinsics: Intrinsics, motion: Array) -> tuple[Array, Array]:
+    """K R K^-1 [3, 3] and K t [3] of a motion [4, 4] = (R, t) and the camera matrix K."""
+    fx, fy, cx, cy = intrinsics
+    camera = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    inverse = np.array([[1 / fx, 0, -cx / fx], [0, 1 / fy, -cy / fy], [0, 0, 1]])
+    return camera @ motion[:3, :3] @ inverse, camera @ motion[:3, 3]
 
 
 def _check(depth: Array) -> None:
-    if depth.ndim != 2 or not (np.isfinite(depth).all() and (depth > 0).all()):
+    if depth.ndim != 2 or not (depth.min() > 0 and depth.max() < np.inf):  # NaN is neither
         raise ValueError(f"depth of a frame must be finite and above 0, [H, W], not {depth.shape}")
