@@ -185,9 +185,17 @@ class EvaluationRun:
                 raise ConfigError(f"{option} is for models that predict: {printable(model)} {reason}")
 
     def _detect(self) -> str:
-        """What the files tell; of your own kind of folder the protocol's data set, which may be laid out so."""
-        name = detect_dataset(self.data)
+        """What the files tell; of your own kind of folder the protocol's data set, which may be laid out so.
+
+        Where they tell nothing, the only data set of the protocol: its reader says what the folder lacks.
+        """
         made_for = self.protocol.datasets
+        try:
+            name = detect_dataset(self.data)
+        except DataError:
+            if len(made_for) != 1:
+                raise
+            return made_for[0]
         return made_for[0] if len(made_for) == 1 and name in _OWN_FOLDERS else name
 
     def _check_dataset(self, name: str) -> None:
