@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dptkit.evaluation.metric_words import CLASS_PREFIX, MetricWords, metric_words
-from dptkit.evaluation.protocol import Protocol, protocol_to_dict
+from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol, Protocol, protocol_to_dict
 from dptkit.evaluation.protocol_words import FIELDS, protocol_sentences, show_value
 from dptkit.evaluation.report_pictures import LARGEST_ERROR, DrawnPicture, PictureSource, draw_picture, gradient
 from dptkit.evaluation.result import EvaluationResult, ImageResult, Interval
@@ -86,6 +86,7 @@ def _content(results: Sequence[EvaluationResult], picture: PictureSource) -> dic
         "error_colours": gradient("magma"),
         "largest_error": f"{LARGEST_ERROR:.0%}",
         "several_protocols": len(protocols) > 1,
+        "fits": any(isinstance(protocol, DepthProtocol) for protocol in protocols),
     }
 
 
@@ -228,6 +229,7 @@ def _subject(result: EvaluationResult, picture: PictureSource) -> dict[str, Any]
         "heading": "" if name is None else _heading(name)[0],
         "shown": shown,
         "depth": any(one.drawn is not None and one.drawn.scale for pictures in shown.values() for one in pictures),
+        "pairs": isinstance(result.protocol, OrdinalProtocol),
         "legend": list(legend.items()),
         "data": [(key, show_value(value)) for key, value in facts.items()],
         "versions": list(result.versions.items()),
