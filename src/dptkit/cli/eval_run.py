@@ -19,6 +19,7 @@ from dptkit.data.pairs import MissingFilesError
 from dptkit.data.registry import Option, check_count, find_dataset, open_dataset, open_ordinal_dataset, splits_of
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.changes import change_protocol
+from dptkit.evaluation.eligibility import check_dataset, check_reader
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
 from dptkit.evaluation.open_subject import check_subject, open_subject, predicts
 from dptkit.evaluation.protocol import Protocol
@@ -141,7 +142,8 @@ class EvaluationRun:
         name = self.dataset or self._detect()
         protocol = self.protocol
         if name != "shards":  # of any data set; they say of which when they are open
-            self._check_dataset(name)
+            check_dataset(find_dataset(name).name, protocol)
+            check_reader(name, protocol)
         given: dict[str, Option] = {**getattr(protocol, "dataset_options", {}), **self.data_options}
         split = self._split(name)
         opened = open_ordinal_dataset if find_dataset(name).kind == "ordinal" else open_dataset
@@ -153,7 +155,7 @@ class EvaluationRun:
                 raise DataError(f"{error} (--allow-skipped scores the other pictures)") from None
             dataset = error.dataset
         if name == "shards":
-            self._check_dataset(dataset.name)
+            check_dataset(dataset.name, protocol)
         if split != protocol.split:
             # What is made for any data set has no split of its own.
             named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
@@ -197,13 +199,6 @@ class EvaluationRun:
                 raise
             return made_for[0]
         return made_for[0] if len(made_for) == 1 and name in _OWN_FOLDERS else name
-
-    def _check_dataset(self, name: str) -> None:
-        if self.protocol.datasets and name not in self.protocol.datasets:
-            raise ConfigError(
-                f"{self.protocol.name} is made for {' and '.join(self.protocol.datasets)}, not {name}; to use it all "
-                f"the same, under a name that says so: --set datasets={name}"
-            )
 
     def _split(self, name: str) -> str:
         if self.split is not None or self.protocol.datasets:

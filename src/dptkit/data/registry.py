@@ -16,7 +16,7 @@ from dptkit.errors import DataError
 
 __all__ = [
     "DATASETS", "DatasetEntry", "Option", "check_count", "find_dataset", "open_dataset", "open_ordinal_dataset",
-    "splits_of",
+    "reader_options", "splits_of",
 ]  # fmt: skip
 
 Option = str | int | float | bool | None | Sequence[str]
@@ -53,12 +53,17 @@ def open_ordinal_dataset(name: str, root: str | Path, split: str, **options: Opt
     return cast(OrdinalDataset, _open(entry, Path(root), split, options))
 
 
+def reader_options(name: str) -> tuple[str, ...]:
+    """Options that a data set's reader has. Raises DataError for an unknown name."""
+    return tuple(key for key in signature(find_dataset(name).open).parameters if key not in ("root", "split"))
+
+
 def _open(entry: DatasetEntry, root: Path, split: str, options: dict[str, Option]) -> Dataset | OrdinalDataset:
     from pydantic import ValidationError, validate_call
 
     name = entry.name
     parameters = signature(entry.open).parameters
-    known = [key for key in parameters if key not in ("root", "split")]
+    known = reader_options(name)
     for key, value in options.items():
         if key not in known:
             near = get_close_matches(key, known, n=1)

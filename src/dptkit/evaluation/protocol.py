@@ -162,7 +162,10 @@ def protocol_from_dict(values: dict[str, Any]) -> Protocol:
         return TypeAdapter(Protocol).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"protocol: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = [
+            str(part) for part in first["loc"] if part != values.get("task")
+        ]  # which kind it is goes without saying
+        raise ConfigError(f"protocol: {'.'.join(place)}: {first['msg']}") from error
 
 
 def differing_fields(left: Protocol, right: Protocol) -> dict[str, tuple[Any, Any]]:

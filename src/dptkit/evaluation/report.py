@@ -174,10 +174,12 @@ def _charts(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
     charts = []
     for k, (name, numbers) in values.items():
         together = np.concatenate([other for metric, other in values.values() if metric == name])
-        low, high = float(together.min()), float(np.percentile(together, 99))
+        words = metric_words(name)
+        # An error has no upper end, and one wild picture would squeeze all others into one bar; a share has one.
+        top = together.max() if words.higher_is_better else np.percentile(together, 99)
+        low, high = float(together.min()), float(top)
         high = high if high > low else low + max(abs(low), 1e-6)
         counts, _ = np.histogram(np.clip(numbers, low, high), bins=_BINS, range=(low, high))
-        words = metric_words(name)
         width, height = _CHART
         step, tallest = width / _BINS, max(1, int(counts.max()))
         edges = np.linspace(low, high, _BINS + 1)
@@ -186,7 +188,7 @@ def _charts(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
                 "x": round(b * step + 0.5, 2),
                 "width": round(step - 1, 2),
                 "height": round(height * n / tallest, 2),
-                "title": f"{words.number(edges[b])} to {words.number(edges[b + 1])}: {n} pictures",
+                "title": f"{words.number(edges[b])} to {words.number(edges[b + 1])}: {_pictures(n)}",
             }
             for b, n in enumerate(counts.tolist())
         ]
@@ -198,13 +200,17 @@ def _charts(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
                 "bars": bars,
                 "low": words.number(low),
                 "high": words.number(high) + (" and above" if together.max() > high else ""),
-                "tallest": tallest,
+                "tallest": _pictures(tallest),
                 "mean": round((mean - low) / (high - low) * width, 2),
                 "mean_text": words.number(float(numbers.mean())),
-                "pictures": len(numbers),
+                "pictures": _pictures(len(numbers)),
             }
         )
     return charts
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'' if count == 1 else 's'}"
 
 
 def _subject(result: EvaluationResult, picture: PictureSource) -> dict[str, Any]:
