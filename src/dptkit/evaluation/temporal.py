@@ -95,7 +95,8 @@ def reprojection_error(
     if target.shape != source.shape or (valid is not None and valid.shape != source.shape):
         raise ValueError(f"frames must have one size, not {source.shape} and {target.shape}")
     seen = np.isfinite(warped) if valid is None else np.isfinite(warped) & valid
-    return float(np.mean(np.abs(warped[seen] - target[seen]) / target[seen])) if seen.any() else nan
+    there = target[seen]
+    return float(np.mean(np.abs(warped[seen] - there) / there)) if len(there) else nan
 
 
 def warp_depth(depth: Array, intrinsics: Intrinsics, source_to_target: Array) -> Array:
@@ -105,19 +106,27 @@ def warp_depth(depth: Array, intrinsics: Intrinsics, source_to_target: Array) ->
     matrix, offset = _homography(intrinsics, np.asarray(source_to_target, np.float64))
     height, width = depth.shape
     columns = np.arange(width, dtype=np.float64)
-    seen = np.full(height * width, np.inf)
-    for top in range(0, height, _ROWS):
-        part = depth[top : top + _ROWS]
-        rows = np.arange(top, top + len(part), dtype=np.float64)[:, None]
-        u, v, z = ((m[0] * columns + (m[1] * rows + m[2])) * part + o for m, o in zip(matrix, offset, strict=True))
-        ahead = z > 0
-        if not ahead.all():
-            u, v, z = u[ahead], v[ahead], z[ahead]
-        column, row = np.rint(u / z), np.rint(v / z)
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        # One flat index: numpy has no fast path for two.
-        np.minimum.at(seen, (row[inside] * width + column[inside]).astype(np.int64), z[inside])
-    return seen.reshape(depth.shape)
+    nowhere = height * width  # a place of its own for what is behind the camera or beside the picture
+    seen = np.full(nowhere + 1, np.inf)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # behind the camera
+        for top in range(0, height, _ROWS):
+            part = depth[top : top + _ROWS]
+            rows = np.arange(top, top + len(part), dtype=np.float64)[:, None]
+            u, v, z = (m[0] * columns + (m[1] * rows + m[2]) for m in matrix)
+            for coordinate, moved in zip((u, v, z), offset, strict=True):
+                coordinate *= part
+                coordinate += moved
+            nearness = np.reciprocal(z)
+            for coordinate in (u, v):
+                coordinate *= nearness
+                np.rint(coordinate, out=coordinate)
+            inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (z > 0)
+            v *= width
+            v += u
+            v[~inside] = nowhere
+            # One flat index: numpy has no fast path for two.
+            np.minimum.at(seen, v.astype(np.intp).ravel(), z.ravel())
+    return seen[:-1].reshape(depth.shape)
 
 
 def _homography(intrinsics: Intrinsics, motion: Array) -> tuple[Array, Array]:
