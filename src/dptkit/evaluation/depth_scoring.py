@@ -106,10 +106,9 @@ def compare_depth(
 
 def aligned_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Window]:
     """Predicted depth of every pixel [h, w], above 0, after fit, rounding and clamp; and its window of the truth."""
-    domain = _in_domain(prediction, sample, protocol)
-    whole = domain.resized.astype(np.float64)
-    depth, _ = _in_depth(domain._replace(predicted=whole.ravel()), protocol, fit)
-    return depth.reshape(whole.shape), domain.window
+    valid, window = _counted(sample, protocol)
+    whole = _predicted(prediction, sample, protocol, valid).astype(np.float64)
+    return _to_depth(whole, protocol, fit, lambda: float(_truth(sample, protocol, valid, window).min())), window
 
 
 def fit_part(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> tuple[Array, Array]:
@@ -122,16 +121,12 @@ def fit_part(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> t
 
 
 class _Domain(NamedTuple):
-    """Where the fit is made. predicted, truth: float64 [P], the pixels of `valid` [h, w], a window of the truth.
-
-    resized: float32 [h, w], the whole prediction.
-    """
+    """Where the fit is made. predicted, truth: float64 [P], the pixels of `valid` [h, w], a window of the truth."""
 
     predicted: Array
     truth: Array
     valid: Mask
     window: Window
-    resized: npt.NDArray[np.float32]
 
     def spread(self, values: Array) -> Array:
         """[P] -> [h, w], 1 where not valid."""
@@ -142,21 +137,36 @@ class _Domain(NamedTuple):
 
 def _in_depth(domain: _Domain, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Array]:
     """Predicted and true depth [P] after fit, rounding and clamp."""
-    aligned, truth = apply_fit(fit, domain.predicted), domain.truth
+    predicted = _to_depth(domain.predicted, protocol, fit, lambda: float(domain.truth.min()))
+    return predicted, np.reciprocal(domain.truth) if fit.domain == "inverse_depth" else domain.truth
+
+
+def _to_depth(predicted: Array, protocol: DepthProtocol, fit: Fit, smallest_truth: Callable[[], float]) -> Array:
+    """Depth after fit, rounding and clamp. smallest_truth: of the pixels that count, in the domain of the fit."""
+    aligned = apply_fit(fit, predicted)
     if protocol.rounding != "none":
         steps = _STEPS_PER_METRE[protocol.rounding]
         aligned = np.clip(np.trunc(aligned * steps), 0, _LARGEST_CODE) / steps
     low, high = protocol.prediction_range_m
     if fit.domain == "inverse_depth":
-        smallest = protocol.relative_floor * float(truth.min()) if high is None else 1 / high
+        smallest = protocol.relative_floor * smallest_truth() if high is None else 1 / high
         np.clip(aligned, smallest, None if low is None else 1 / low, out=aligned)
-        return np.reciprocal(aligned, out=aligned), np.reciprocal(truth)
-    np.clip(aligned, protocol.relative_floor * float(truth.min()) if low is None else low, high, out=aligned)
-    return aligned, truth
+        return np.reciprocal(aligned, out=aligned)
+    return np.clip(aligned, protocol.relative_floor * smallest_truth() if low is None else low, high, out=aligned)
 
 
 def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> _Domain:
     """What counts of prediction and truth, in the domain of the fit."""
+    valid, window = _counted(sample, protocol)
+    truth = _truth(sample, protocol, valid, window)
+    predicted = _predicted(prediction, sample, protocol, valid)[valid].astype(np.float64)
+    if not np.isfinite(predicted).all():
+        raise DataError(f"{sample.name}: the prediction has no finite value at some pixels that count")
+    return _Domain(predicted, truth, valid, window)
+
+
+def _counted(sample: Sample, protocol: DepthProtocol) -> tuple[Mask, Window]:
+    """The pixels [h, w] of the truth that count, and the window of the whole truth that the crop leaves."""
     if sample.quantity == "labels":
         raise DataError(f"{sample.name}: has labels, but {protocol.name} compares depth")
     size = (sample.target.shape[0], sample.target.shape[1])
@@ -164,22 +174,25 @@ def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) ->
         window = crop_window(protocol.crop, size)
     except ValueError as error:
         raise DataError(f"{sample.name}: {error}") from error
-    top, left, height, width = window
-    cut = (slice(top, top + height), slice(left, left + width))
-    inverse = DOMAINS[protocol.alignment] == "inverse_depth"
-    valid = _valid_truth(sample, protocol, size)[cut]
+    valid = _valid_truth(sample, protocol, size)[_cut(window)]
     if protocol.mask_frame == "crop" and protocol.mask != "none":
-        valid = valid & _mask(protocol, (height, width), sample.name)
-    truth = sample.target[cut][valid].astype(np.float64)
-    if not len(truth):
+        valid = valid & _mask(protocol, (window[2], window[3]), sample.name)
+    if not valid.any():
         raise DataError(f"{sample.name}: no pixel of the truth counts")
-    if (sample.quantity == "inverse_depth") != inverse:
+    return valid, window
+
+
+def _cut(window: Window) -> tuple[slice, slice]:
+    top, left, height, width = window
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _truth(sample: Sample, protocol: DepthProtocol, valid: Mask, window: Window) -> Array:
+    """[P], in the domain of the fit."""
+    truth = sample.target[_cut(window)][valid].astype(np.float64)
+    if (sample.quantity == "inverse_depth") != (DOMAINS[protocol.alignment] == "inverse_depth"):
         np.reciprocal(truth, out=truth)
-    resized = _predicted(prediction, sample, protocol, valid)
-    predicted = resized[valid].astype(np.float64)
-    if not np.isfinite(predicted).all():
-        raise DataError(f"{sample.name}: the prediction has no finite value at some pixels that count")
-    return _Domain(predicted, truth, valid, window, resized)
+    return truth
 
 
 def _valid_truth(sample: Sample, protocol: DepthProtocol, size: tuple[int, int]) -> Mask:
