@@ -15,9 +15,15 @@ from dptkit.data.shards import INDEX, read_index
 from dptkit.errors import DataError
 
 __all__ = [
-    "DATASETS", "DatasetEntry", "Option", "check_count", "find_dataset", "open_dataset", "open_ordinal_dataset",
-    "reader_options", "splits_of",
-]  # fmt: skip
+    "DATASETS",
+    "DatasetEntry",
+    "Option",
+    "find_dataset",
+    "open_dataset",
+    "open_ordinal_dataset",
+    "reader_options",
+    "splits_of",
+]
 
 Option = str | int | float | bool | None | Sequence[str]
 
