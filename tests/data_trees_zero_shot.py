@@ -145,6 +145,52 @@ def hypersim(root: Path) -> Tree:
                  sample="ai_001_010/cam_00/frame.0000", group="ai_001_010")  # fmt: skip
 
 
+def nyu_video(root: Path) -> Tree:
+    for number in (9, 10, 11):
+        picture(root / f"kitchen_0003/rgb/{number}.jpg")
+        grey(root / f"kitchen_0003/depth/{number}.png", CODES)
+    return _tree("nyuv2-video", "benchmark", "kitchen_0003/rgb/10.jpg", "kitchen_0003/depth/10.png", CODES / 6000,
+                 CODES > 0, kind=METRES, sample="kitchen_0003/10", group="kitchen_0003",
+                 intrinsics=(518.8579, 519.4696, 325.5824, 253.7362),
+                 options={"scenes": ["kitchen_0003"], "first": 1})  # fmt: skip
+
+
+DDAD_POINTS = np.array([[0, 0, 8, 0.5], [1, 0, 4, 0.5], [-9, 0, 4, 0.5], [0, 0, -5, 0.5], [0, 0, 6, 0.5]])
+"""X, Y, Z, intensity, as the camera would see them; the last hides the first, the third and fourth are not in view."""
+
+
+def ddad(root: Path, scene: str = "000150", split: str = "1") -> Tree:
+    """A LiDAR in the place of the camera, which is turned by a quarter about z."""
+    turn, place = {"qw": 0.5**0.5, "qx": 0.0, "qy": 0.0, "qz": 0.5**0.5}, {"x": 10.0, "y": -20.0, "z": 3.0}
+    # world = R camera + place; the LiDAR is where the camera is, but not turned: lidar = R camera
+    points = DDAD_POINTS.copy()
+    points[:, :2] = np.stack([-DDAD_POINTS[:, 1], DDAD_POINTS[:, 0]], axis=1)
+    data, samples = [], []
+    for number in (1, 2):
+        picture(root / f"{scene}/rgb/CAMERA_01/{number}.png")
+        cloud = root / f"{scene}/point_cloud/LIDAR/{number}5.npz"
+        cloud.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(cloud, data=points.astype(np.float32))
+        image = {"filename": f"rgb/CAMERA_01/{number}.png", "height": H, "width": W,
+                 "pose": {"rotation": turn, "translation": place}}  # fmt: skip
+        lidar = {"filename": f"point_cloud/LIDAR/{number}5.npz",
+                 "pose": {"rotation": {"qw": 0.0, "qx": 0.0, "qy": 0.0, "qz": 0.0}, "translation": place}}  # fmt: skip
+        data += [{"key": f"c{number}", "id": {"name": "CAMERA_01"}, "datum": {"image": image}},
+                 {"key": f"l{number}", "id": {"name": "LIDAR"}, "datum": {"point_cloud": lidar}}]  # fmt: skip
+        samples.append({"calibration_key": "ca11", "datum_keys": [f"c{number}", f"l{number}"]})
+    intrinsics = {"fx": 4.0, "fy": 4.0, "cx": 3.5, "cy": 2.5, "skew": 0.0}
+    text(root / f"{scene}/calibration/ca11.json",
+         json.dumps({"names": ["LIDAR", "CAMERA_01"], "intrinsics": [dict.fromkeys(intrinsics, 0.0), intrinsics],
+                     "extrinsics": []}))  # fmt: skip
+    text(root / f"{scene}/scene_5ce.json", json.dumps({"data": data, "samples": samples}))
+    text(root / "ddad.json", json.dumps({"scene_splits": {split: {"filenames": [f"{scene}/scene_5ce.json"]}}}))
+    depth = np.zeros((H, W))
+    depth[2, 3], depth[2, 4] = 6, 4  # x / z 0 and 1 / 4, times 4, plus 3.5
+    return _tree("ddad", "val", f"{scene}/rgb/CAMERA_01/1.png", f"{scene}/point_cloud/LIDAR/15.npz", depth, depth > 0,
+                 kind=METRES, sample=f"{scene}/CAMERA_01/1", group=f"{scene}/CAMERA_01",
+                 intrinsics=(4.0, 4.0, 3.5, 2.5))  # fmt: skip
+
+
 def diw(root: Path) -> None:
     """Two pictures of 6x4: A at (0, 1) nearer than B at (3, 5), and A at (2, 0) farther than B at (1, 4)."""
     lines = []
@@ -171,6 +217,6 @@ def da2k(root: Path) -> None:
 
 ZERO_SHOT_TREES: dict[str, Callable[[Path], Tree]] = {
     "eth3d": eth3d, "sintel": sintel, "tum": tum, "bonn": bonn, "scannet": scannet, "vkitti2": vkitti2,
-    "hypersim": hypersim,
+    "hypersim": hypersim, "nyuv2-video": nyu_video, "ddad": ddad,
 }  # fmt: skip
 ORDINAL_TREES: dict[str, Callable[[Path], None]] = {"diw": diw, "da-2k": da2k}

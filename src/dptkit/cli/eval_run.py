@@ -20,6 +20,7 @@ from dptkit.data.pairs import MissingFilesError
 from dptkit.data.registry import Option, find_dataset, open_dataset, open_ordinal_dataset, splits_of
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.changes import change_protocol
+from dptkit.evaluation.eligibility import check_dataset, check_reader
 from dptkit.evaluation.evaluate import evaluate, with_dataset_classes
 from dptkit.evaluation.open_subject import check_subject, open_subject, predicts
 from dptkit.evaluation.protocol import Protocol
@@ -143,7 +144,8 @@ class EvaluationRun:
         name = self.dataset or self._detect()
         protocol = self.protocol
         if name != "shards":  # of any data set; they say of which when they are open
-            self._check_dataset(name)
+            check_dataset(find_dataset(name).name, protocol)
+            check_reader(name, protocol)
         given: dict[str, Option] = {**getattr(protocol, "dataset_options", {}), **self.data_options}
         split = self._split(name)
         opened = open_ordinal_dataset if find_dataset(name).kind == "ordinal" else open_dataset
@@ -155,7 +157,7 @@ class EvaluationRun:
                 raise DataError(f"{error} (--allow-skipped scores the other pictures)") from None
             dataset = error.dataset
         if name == "shards":
-            self._check_dataset(dataset.name)
+            check_dataset(dataset.name, protocol)
         if split != protocol.split:
             # What is made for any data set has no split of its own.
             named = change_protocol(protocol, [f"split={split}"]) if protocol.datasets else protocol
@@ -199,17 +201,18 @@ class EvaluationRun:
                 raise ConfigError(f"{option} is for models that predict: {printable(model)} {reason}")
 
     def _detect(self) -> str:
-        """What the files tell; of your own kind of folder the protocol's data set, which may be laid out so."""
-        name = detect_dataset(self.data)
-        made_for = self.protocol.datasets
-        return made_for[0] if len(made_for) == 1 and name in _OWN_FOLDERS else name
+        """What the files tell; of your own kind of folder the protocol's data set, which may be laid out so.
 
-    def _check_dataset(self, name: str) -> None:
-        if self.protocol.datasets and name not in self.protocol.datasets:
-            raise ConfigError(
-                f"{self.protocol.name} is made for {' and '.join(self.protocol.datasets)}, not {name}; to use it all "
-                f"the same, under a name that says so: --set datasets={name}"
-            )
+        Where they tell nothing, the only data set of the protocol: its reader says what the folder lacks.
+        """
+        made_for = self.protocol.datasets
+        try:
+            name = detect_dataset(self.data)
+        except DataError:
+            if len(made_for) != 1:
+                raise
+            return made_for[0]
+        return made_for[0] if len(made_for) == 1 and name in _OWN_FOLDERS else name
 
     def _split(self, name: str) -> str:
         if self.split is not None or self.protocol.datasets:

@@ -11,13 +11,13 @@ Relied on    DepthAnything/Depth-Anything-V2 DA-2K.md
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dptkit.data.ordinal_files import AnnotatedPicture, OrdinalFiles, Point
 from dptkit.data.pairs import check_split, require_file, require_folder
+from dptkit.data.reading import read_json
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
@@ -71,12 +71,7 @@ def _point(value: Any) -> Point:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        entries = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise DataError(f"{printable(path)}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{printable(path)}: not JSON ({error})") from error
+    entries = read_json(path)
     if not isinstance(entries, dict):
         raise DataError(f"{printable(path)}: not an object with a list of pairs for each picture")
     return entries

@@ -3,7 +3,8 @@
 Where from   https://www.cvlibs.net/datasets/kitti: raw data (synced and rectified) and data_depth_annotated.zip;
              split files of Eigen et al.: https://github.com/cleinc/bts (train_test_inputs/), nianticlabs/monodepth2
 Licence      CC BY-NC-SA 3.0
-Relied on    cleinc/bts pytorch/bts_dataloader.py and its lists; monodepth and monodepth2 for the other two list forms
+Relied on    cleinc/bts pytorch/bts_dataloader.py and its lists; monodepth and monodepth2 for the other two list forms;
+             videos as Video Depth Anything's benchmark/dataset_extract/dataset_extract_kitti.py takes them
 
 ROOT/raw/DATE/DATE_drive_DDDD_sync/image_02/data/NNNNNNNNNN.png (or .jpg), ROOT/raw/DATE/calib_cam_to_cam.txt
 ROOT/data_depth_annotated/[train|val]/DATE_drive_DDDD_sync/proj_depth/groundtruth/image_02/NNNNNNNNNN.png
@@ -12,7 +13,7 @@ Depth is 16-bit, metres = stored / 256, 0 = no measurement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,12 +31,15 @@ from dptkit.data.pairs import (
     require_file,
     require_folder,
     scaled,
+    subfolders,
 )
 from dptkit.data.reading import read_codes, read_lines
 from dptkit.data.sample import Sample
+from dptkit.data.video_frames import numbered_frames, of_each_group
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
+VIDEOS = "val-videos"
 LISTS = {"train": "eigen_train_files_with_gt.txt", "test": "eigen_test_files_with_gt.txt"}
 KB_SIZE = (352, 1216)
 _SIDES = {"l": "image_02", "r": "image_03"}
@@ -49,40 +53,46 @@ def open_kitti(
     images: str = "raw",
     depth: str = "data_depth_annotated",
     skip_without_depth: bool = False,
+    first: int = 0,
+    last: int | None = None,
 ) -> PairedFiles:
-    """Pictures of Eigen's split with improved ground truth; split train or test.
+    """Pictures of Eigen's split with improved ground truth, split train or test; or whole videos, split val-videos.
 
     list_file: a text file in `root`, by default BTS's name for the split. Its lines may be BTS's (picture, depth or
     "None", focal length), monodepth's (left picture, right picture) or monodepth2's ("DATE/DRIVE 0000000069 l").
     "None" lines are left out: of the 697 test pictures 652 have improved depth. skip_without_depth: also leave out
     pictures whose depth file is not there, as lists without a column for it need; otherwise that is an error.
-    A sample's group is its drive; intrinsics are given where the date's calib_cam_to_cam.txt is there.
+    val-videos takes no list: of each drive in `depth`/val it is every frame of the left camera that has depth.
+    first, last: frames of each drive, as of a slice. A sample's group is its drive; intrinsics are given where the
+    date's calib_cam_to_cam.txt is there.
     """
-    check_split("kitti", split, LISTS)
+    check_split("kitti", split, (*LISTS, VIDEOS))
     require_folder("kitti", root, images, depth)
-    hint = "get the list from https://github.com/cleinc/bts, train_test_inputs/, or name another with list_file"
-    path = require_file("kitti", root, list_file or LISTS[split], hint)
-    places = tuple(place for place in (depth, f"{depth}/train", f"{depth}/val") if (root / place).is_dir())
-    where = lru_cache(maxsize=None)(lambda drive: _place(root, places, drive))
+    if split == VIDEOS:
+        if list_file is not None:
+            raise DataError(f"kitti: split {VIDEOS} is made of the folders, and takes no list_file")
+        require_folder("kitti", root, f"{depth}/val")
+        files = _video_files(root, f"{depth}/val")
+    else:
+        files = _listed(root, list_file or LISTS[split], depth)
     camera = lru_cache(maxsize=None)(lambda date, side: _intrinsics(root / images / date, side))
     pairs = []
-    for line in read_lines(path):
-        image, truth = _parse(path, line)
-        if truth is None:
-            continue
-        drive, side = truth.split("/")[0], truth.split("/")[-2]
-        truth = f"{where(drive)}/{truth}"
+    for image, truth in files:
         if skip_without_depth and not (root / truth).is_file():
             continue
+        drive, side = truth.split("/")[-5], truth.split("/")[-2]
         image = f"{images}/{_existing(root / images, image)}".removeprefix("./")
         name = f"{drive}/{side}/{Path(image).stem}"
         pairs.append(Pair(image, (truth,), name, drive, decode_kitti, camera(drive[:10], side)))
-    return PairedFiles("kitti", root, tuple(pairs)).require(split)
+    return PairedFiles("kitti", root, of_each_group(pairs, first, last)).require(split)
 
 
-def open_kitti_bts(root: Path, split: str, *, list_file: str | None = None) -> PairedFiles:
+def open_kitti_bts(
+    root: Path, split: str, *, list_file: str | None = None, first: int = 0, last: int | None = None
+) -> PairedFiles:
     """BTS's folders: the dates directly in ROOT, and ROOT/data_depth_annotated. Otherwise as `open_kitti`."""
-    return open_kitti(root, split, list_file=list_file, images=".").with_name("kitti-bts")
+    opened = open_kitti(root, split, list_file=list_file, images=".", first=first, last=last)
+    return opened.with_name("kitti-bts")
 
 
 def decode_kitti(paths: Sequence[Path]) -> Target:
@@ -116,6 +126,26 @@ class KbCrop:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         return kb_crop(sample)
+
+
+def _listed(root: Path, name: str, depth: str) -> Iterator[tuple[str, str]]:
+    """(picture below the raw folder, depth below `root`) of the lines that name depth."""
+    hint = "get the list from https://github.com/cleinc/bts, train_test_inputs/, or name another with list_file"
+    path = require_file("kitti", root, name, hint)
+    places = tuple(place for place in (depth, f"{depth}/train", f"{depth}/val") if (root / place).is_dir())
+    where = lru_cache(maxsize=None)(lambda drive: _place(root, places, drive))
+    for line in read_lines(path):
+        image, truth = _parse(path, line)
+        if truth is not None:
+            yield image, f"{where(truth.split('/')[0])}/{truth}"
+
+
+def _video_files(root: Path, folder: str) -> Iterator[tuple[str, str]]:
+    """As `_listed`, of every frame that has depth in `folder`."""
+    for drive in subfolders(root / folder):
+        below = f"{drive}/proj_depth/groundtruth/image_02"
+        for stem in numbered_frames(root / folder / drive / "proj_depth/groundtruth", {"image_02": ".png"}):
+            yield f"{drive[:10]}/{drive}/image_02/data/{stem}.png", f"{folder}/{below}/{stem}.png"
 
 
 def _parse(path: Path, line: str) -> tuple[str, str | None]:

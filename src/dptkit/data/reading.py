@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import importlib
 import io
+import json
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,17 @@ def read_npy(path: Path) -> npt.NDArray[np.float32]:
     except (OSError, ValueError, EOFError) as error:
         raise _unreadable(path, error) from error
     return _plane(path, values)
+
+
+def read_npz(path: Path, key: str) -> npt.NDArray[Any]:
+    """The array `key` of a .npz file, of any shape and type but objects."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:  # a path stays open if it is no zip
+            return np.asarray(file[key])
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(f"{printable(path)}: not an .npz file with an array {key!r}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error) from error
 
 
 def read_pfm(path: Path) -> npt.NDArray[np.float32]:
@@ -144,6 +158,16 @@ def read_lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{printable(path)}: not JSON ({error})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

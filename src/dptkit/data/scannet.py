@@ -12,7 +12,7 @@ Sizes        pictures of 1296x968 are brought to the depth's size, which belongs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -26,13 +26,13 @@ from dptkit.data.pairs import (
     Target,
     check_split,
     depth_target,
-    names_in,
     require_file,
     require_folder,
     scaled,
     subfolders,
 )
 from dptkit.data.reading import read_codes, read_lines
+from dptkit.data.video_frames import numbered_frames
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
@@ -74,7 +74,7 @@ def open_scannet(
         files = [_parse(path, line) for line in read_lines(path)]
     else:
         chosen = scenes or [name for name in subfolders(root) if (root / name / "color").is_dir()]
-        files = [pair for scene in chosen for pair in list(_frames(root, scene))[slice(first, last, step)]]
+        files = [pair for scene in chosen for pair in _frames(root, scene)[slice(first, last, step)]]
     pairs = []
     for image, depth in files:
         scene, stem = image.split("/")[0], Path(image).stem
@@ -94,19 +94,9 @@ def decode_scannet(paths: Sequence[Path], border: tuple[int, int] = (0, 0)) -> T
     return target._replace(valid=target.valid & inside)
 
 
-def _frames(root: Path, scene: str) -> Iterator[tuple[str, str]]:
-    # Of both, so that one that is missing is missed.
-    stems = {
-        Path(name).stem
-        for kind, ending in (("color", ".jpg"), ("depth", ".png"))
-        for name in names_in(root / scene / kind)
-        if name.endswith(ending)
-    }
-    wrong = sorted(stem for stem in stems if not stem.isdigit())
-    if wrong:
-        raise DataError(f"{printable(root / scene)}: {printable(wrong[0])} is not the number of a frame")
-    for stem in sorted(stems, key=int):
-        yield f"{scene}/color/{stem}.jpg", f"{scene}/depth/{stem}.png"
+def _frames(root: Path, scene: str) -> list[tuple[str, str]]:
+    stems = numbered_frames(root / scene, {"color": ".jpg", "depth": ".png"})
+    return [(f"{scene}/color/{stem}.jpg", f"{scene}/depth/{stem}.png") for stem in stems]
 
 
 def _parse(path: Path, line: str) -> tuple[str, str]:

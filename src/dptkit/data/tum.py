@@ -17,7 +17,6 @@ Uncertain    which frames MiDaS and DPT report on. "dynamic" is the category "dy
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from dptkit.data.pairs import (
     subfolders,
 )
 from dptkit.data.reading import read_codes, read_lines
+from dptkit.data.video_frames import of_each_group
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
@@ -107,13 +107,8 @@ def open_bonn(
     """
     check_split("bonn", split, ("all",))
     every = _chosen(root, "all", sequences, max_seconds)
-    numbers: Counter[str] = Counter()
-    pairs = []
-    for pair in every:
-        if numbers[pair.group] in range(first, len(every) if last is None else last):
-            pairs.append(pair._replace(intrinsics=BONN))
-        numbers[pair.group] += 1
-    return PairedFiles("bonn", root, tuple(pairs)).require(split)
+    pairs = tuple(pair._replace(intrinsics=BONN) for pair in of_each_group(every, first, last))
+    return PairedFiles("bonn", root, pairs).require(split)
 
 
 def decode_tum(paths: Sequence[Path]) -> Target:

@@ -5,7 +5,7 @@ crop -> resize -> domain of the fit -> mask -> fit -> 16-bit rounding -> clamp -
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,17 +15,16 @@ import numpy.typing as npt
 
 from dptkit.data.sample import Sample
 from dptkit.errors import ConfigError, DataError
-from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment, fit_video
+from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment
 from dptkit.evaluation.boundary import boundary_f1, boundary_f1_tolerant, edge_error
 from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels
-from dptkit.evaluation.masks import evaluation_mask, kitti_benchmark_window
+from dptkit.evaluation.masks import Window, crop_window, evaluation_mask
 from dptkit.evaluation.protocol import DepthProtocol, MapInterpolation
 from dptkit.evaluation.result import ImageResult
 from dptkit.outputs import DepthMap
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-Window = tuple[int, int, int, int]
 
 _STEPS_PER_METRE = {"uint16_per_mm": 1000, "uint16_per_256th_m": 256}
 _LARGEST_CODE = 65535
@@ -107,21 +106,18 @@ def compare_depth(
 
 def aligned_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Window]:
     """Predicted depth of every pixel [h, w], above 0, after fit, rounding and clamp; and its window of the truth."""
+    valid, window = _counted(sample, protocol)
+    whole = _predicted(prediction, sample, protocol, valid).astype(np.float64)
+    return _to_depth(whole, protocol, fit, lambda: float(_truth(sample, protocol, valid, window).min())), window
+
+
+def fit_part(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> tuple[Array, Array]:
+    """What one picture gives to the fit of its video: predicted and true pixels [P] that count, in the fit's domain.
+
+    Raises as `score_depth`.
+    """
     domain = _in_domain(prediction, sample, protocol)
-    whole = _predicted(prediction, sample, protocol, domain.valid).astype(np.float64)
-    depth, _ = _in_depth(domain._replace(predicted=whole.ravel()), protocol, fit)
-    return depth.reshape(whole.shape), domain.window
-
-
-def fit_depth_group(pairs: Iterable[tuple[DepthMap, Sample]], protocol: DepthProtocol) -> Fit:
-    """One fit for all pictures of a video."""
-
-    def parts() -> Iterable[tuple[Array, Array]]:
-        for prediction, sample in pairs:
-            domain = _in_domain(prediction, sample, protocol)
-            yield domain.predicted, domain.truth
-
-    return fit_video(protocol.alignment, parts())
+    return domain.predicted, domain.truth
 
 
 class _Domain(NamedTuple):
@@ -141,45 +137,62 @@ class _Domain(NamedTuple):
 
 def _in_depth(domain: _Domain, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Array]:
     """Predicted and true depth [P] after fit, rounding and clamp."""
-    aligned, truth = apply_fit(fit, domain.predicted), domain.truth
+    predicted = _to_depth(domain.predicted, protocol, fit, lambda: float(domain.truth.min()))
+    return predicted, np.reciprocal(domain.truth) if fit.domain == "inverse_depth" else domain.truth
+
+
+def _to_depth(predicted: Array, protocol: DepthProtocol, fit: Fit, smallest_truth: Callable[[], float]) -> Array:
+    """Depth after fit, rounding and clamp. smallest_truth: of the pixels that count, in the domain of the fit."""
+    aligned = apply_fit(fit, predicted)
     if protocol.rounding != "none":
         steps = _STEPS_PER_METRE[protocol.rounding]
         aligned = np.clip(np.trunc(aligned * steps), 0, _LARGEST_CODE) / steps
     low, high = protocol.prediction_range_m
     if fit.domain == "inverse_depth":
-        smallest = protocol.relative_floor * float(truth.min()) if high is None else 1 / high
+        smallest = protocol.relative_floor * smallest_truth() if high is None else 1 / high
         np.clip(aligned, smallest, None if low is None else 1 / low, out=aligned)
-        return np.reciprocal(aligned, out=aligned), np.reciprocal(truth)
-    np.clip(aligned, protocol.relative_floor * float(truth.min()) if low is None else low, high, out=aligned)
-    return aligned, truth
+        return np.reciprocal(aligned, out=aligned)
+    return np.clip(aligned, protocol.relative_floor * smallest_truth() if low is None else low, high, out=aligned)
 
 
 def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> _Domain:
     """What counts of prediction and truth, in the domain of the fit."""
-    if sample.quantity == "labels":
-        raise DataError(f"{sample.name}: has labels, but {protocol.name} compares depth")
-    size = (sample.target.shape[0], sample.target.shape[1])
-    window = (0, 0, *size)
-    if protocol.crop == "kitti_benchmark":
-        try:
-            window = kitti_benchmark_window(size)
-        except ValueError as error:
-            raise DataError(f"{sample.name}: {error}") from error
-    top, left, height, width = window
-    cut = (slice(top, top + height), slice(left, left + width))
-    inverse = DOMAINS[protocol.alignment] == "inverse_depth"
-    valid = _valid_truth(sample, protocol, size)[cut]
-    if protocol.mask_frame == "crop" and protocol.mask != "none":
-        valid = valid & _mask(protocol, (height, width), sample.name)
-    truth = sample.target[cut][valid].astype(np.float64)
-    if not len(truth):
-        raise DataError(f"{sample.name}: no pixel of the truth counts")
-    if (sample.quantity == "inverse_depth") != inverse:
-        np.reciprocal(truth, out=truth)
+    valid, window = _counted(sample, protocol)
+    truth = _truth(sample, protocol, valid, window)
     predicted = _predicted(prediction, sample, protocol, valid)[valid].astype(np.float64)
     if not np.isfinite(predicted).all():
         raise DataError(f"{sample.name}: the prediction has no finite value at some pixels that count")
     return _Domain(predicted, truth, valid, window)
+
+
+def _counted(sample: Sample, protocol: DepthProtocol) -> tuple[Mask, Window]:
+    """The pixels [h, w] of the truth that count, and the window of the whole truth that the crop leaves."""
+    if sample.quantity == "labels":
+        raise DataError(f"{sample.name}: has labels, but {protocol.name} compares depth")
+    size = (sample.target.shape[0], sample.target.shape[1])
+    try:
+        window = crop_window(protocol.crop, size)
+    except ValueError as error:
+        raise DataError(f"{sample.name}: {error}") from error
+    valid = _valid_truth(sample, protocol, size)[_cut(window)]
+    if protocol.mask_frame == "crop" and protocol.mask != "none":
+        valid = valid & _mask(protocol, (window[2], window[3]), sample.name)
+    if not valid.any():
+        raise DataError(f"{sample.name}: no pixel of the truth counts")
+    return valid, window
+
+
+def _cut(window: Window) -> tuple[slice, slice]:
+    top, left, height, width = window
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _truth(sample: Sample, protocol: DepthProtocol, valid: Mask, window: Window) -> Array:
+    """[P], in the domain of the fit."""
+    truth = sample.target[_cut(window)][valid].astype(np.float64)
+    if (sample.quantity == "inverse_depth") != (DOMAINS[protocol.alignment] == "inverse_depth"):
+        np.reciprocal(truth, out=truth)
+    return truth
 
 
 def _valid_truth(sample: Sample, protocol: DepthProtocol, size: tuple[int, int]) -> Mask:

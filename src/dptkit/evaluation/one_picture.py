@@ -13,7 +13,7 @@ from dptkit.errors import DataError
 from dptkit.evaluation.alignment import Fit
 from dptkit.evaluation.journal import Entry
 from dptkit.evaluation.kept_prediction import write_prediction
-from dptkit.evaluation.masks import kitti_benchmark_window
+from dptkit.evaluation.masks import crop_window
 from dptkit.evaluation.protocol import DepthProtocol, Protocol
 from dptkit.evaluation.reading_ahead import Read
 from dptkit.evaluation.result import ImageResult
@@ -41,9 +41,9 @@ class Setting:
         if not isinstance(self.subject, ImagePredictor):
             return self.subject.read(sample.name)
         image = sample.image
-        if isinstance(self.protocol, DepthProtocol) and self.protocol.crop == "kitti_benchmark":
+        if isinstance(self.protocol, DepthProtocol) and self.protocol.crop != "none":
             try:
-                top, left, height, width = kitti_benchmark_window((image.shape[0], image.shape[1]))
+                top, left, height, width = crop_window(self.protocol.crop, (image.shape[0], image.shape[1]))
             except ValueError as error:
                 raise DataError(f"{sample.name}: {error}") from error
             image = image[top : top + height, left : left + width].copy()

@@ -25,8 +25,12 @@ inverse_median_mad: median and mean absolute deviation of inverse depth made tho
 AlignmentScope = Literal["image", "video"]
 """One fit per picture, or one for all pictures of a group (a video)."""
 
-PictureCrop = Literal["none", "kitti_benchmark"]
-"""Of picture and prediction, before the network. kitti_benchmark: bottom centre 352x1216."""
+PictureCrop = Literal["none", "kitti_benchmark", "eigen_nyu", "scannet_border", "even_sides"]
+"""Of the picture before the network, and of the truth: see `dptkit.evaluation.masks.crop_window`.
+
+kitti_benchmark: bottom centre 352x1216. eigen_nyu: rows 45 to 471, columns 41 to 601. scannet_border: without 8 rows
+and 11 columns on every side. even_sides: without the last row or column of an odd side.
+"""
 
 EvaluationMask = Literal["none", "eigen_nyu", "eigen_kitti", "garg"]
 """Pixels that count, as rectangles; see `dptkit.evaluation.masks`."""
@@ -160,7 +164,10 @@ def protocol_from_dict(values: dict[str, Any]) -> Protocol:
         return TypeAdapter(Protocol).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"protocol: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = [
+            str(part) for part in first["loc"] if part != values.get("task")
+        ]  # which kind it is goes without saying
+        raise ConfigError(f"protocol: {'.'.join(place)}: {first['msg']}") from error
 
 
 def differing_fields(left: Protocol, right: Protocol) -> dict[str, tuple[Any, Any]]:

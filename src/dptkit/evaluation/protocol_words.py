@@ -52,6 +52,9 @@ VALUES: dict[str, dict[str, str]] = {
     "crop": {
         "none": "The network sees the whole picture.",
         "kitti_benchmark": "The network sees KITTI's benchmark crop, the bottom centre 352x1216, without the sky.",
+        "eigen_nyu": "The network sees rows 45 to 471 and columns 41 to 601, without the frame of NYUv2's pictures.",
+        "scannet_border": "The network sees the picture without 8 rows and 11 columns on every side.",
+        "even_sides": "The network sees the picture without the last row or column where a side is odd.",
     },
     "mask": {
         "none": "Every measured pixel counts.",

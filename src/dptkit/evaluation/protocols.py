@@ -83,23 +83,25 @@ def _in_disparity(protocol: DepthProtocol) -> DepthProtocol:
 
 
 _VDA = (
-    "Video Depth Anything (arXiv 2501.12375) benchmark/eval/eval.py: one scale and shift for a whole video, the mean "
-    "over a video's frames and then over videos; predictions are not kept above 1e-3 before the fit, as they are there"
+    "Video Depth Anything (arXiv 2501.12375) benchmark/eval/eval.py and dataset_extract/ (DepthAnything/"
+    "Video-Depth-Anything, as at commit 5501466d of zhizunhu/Video-Depth-Anything): one scale and shift for a whole "
+    "video, the mean over a video's frames and then over videos; not as there, predictions are not kept above 1e-3 "
+    "before the fit, and red and blue of the pictures are not swapped"
 )
 _VIDEO = DepthProtocol(
     "video-depth-anything-sintel", _VDA, ("sintel",), "train", "inverse_least_squares", _RELATIVE,
     alignment_scope="video", truth_range_m=(1e-3, 70.0), prediction_range_m=(1e-3, 70.0), interpolation="bilinear",
-    aggregation="video_mean",
+    aggregation="video_mean", dataset_options={"rendering": "clean"},
 )  # fmt: skip
 _VIDEO_INDOOR = replace(
     _VIDEO, split="all", truth_range_m=(1e-3, 10.0), prediction_range_m=(1e-3, 10.0), dataset_options={"last": 500}
 )
-_SCANNET_BORDER = "; a border of 8 rows and 11 columns does not count (there it is cut off before the network)"
 _TAE = ("temporal_alignment_error", *_RELATIVE)
 _VIDEO_TAE = "Video Depth Anything (arXiv 2501.12375) benchmark/eval/eval_tae.py"
 _TEMPORAL = replace(
-    _VIDEO, source=_VIDEO_TAE + ", on other videos: all frames, one fit each, videos count alike", metrics=_TAE
-)
+    _VIDEO, source=_VIDEO_TAE + ", on other videos: all frames, one fit each, videos count alike", metrics=_TAE,
+    dataset_options={},
+)  # fmt: skip
 _FOLDER = DepthProtocol(
     "folder",
     "ours: scale and shift per picture as in the DPT paper, without a cap; sources count alike",
@@ -180,9 +182,9 @@ _ENTRIES: tuple[Protocol, ...] = (
         network_input=None, mask_frame="crop", interpolation="bilinear_aligned_corners", tta="flip",
     ),
     replace(
-        _KITTI_GARG, name="zoedepth-ddad", source=_ZOEDEPTH + "; DDAD as your own folder of pictures and depth",
-        datasets=(), split="val", rounding="none", network_input=None, mask_frame="crop",
-        interpolation="bilinear_aligned_corners", tta="flip",
+        _ZOEDEPTH_NYU, name="zoedepth-ddad", datasets=("ddad",), split="val", mask="garg",
+        source=_ZOEDEPTH + "; zoedepth/data/ddad.py squashes pictures to 352x1216 first, here they keep their shape",
+        truth_range_m=(1e-3, 80.0), prediction_range_m=(1e-3, 80.0),
     ),
     replace(
         _ZOEDEPTH_NYU, name="zoedepth-diml-outdoor", datasets=(),
@@ -215,8 +217,16 @@ _ENTRIES: tuple[Protocol, ...] = (
         source=_VDA + "; the first 500 frames of every sequence in the folder: which were scored there is not named",
     ),
     replace(
-        _VIDEO_INDOOR, name="video-depth-anything-scannet", datasets=("scannet",), source=_VDA + _SCANNET_BORDER,
-        dataset_options={"last": 500, "border": [8, 11]},
+        _VIDEO_INDOOR, name="video-depth-anything-scannet", datasets=("scannet",), crop="scannet_border",
+    ),
+    replace(
+        _VIDEO_INDOOR, name="video-depth-anything-nyu", datasets=("nyuv2-video",), split="benchmark", crop="eigen_nyu",
+        source=_VDA + "; the first 500 frames of eight scenes that dataset_extract_nyuv2.py names",
+    ),
+    replace(
+        _VIDEO, name="video-depth-anything-kitti", datasets=("kitti", "kitti-bts"), split="val-videos",
+        crop="even_sides", truth_range_m=(1e-3, 80.0), prediction_range_m=(1e-3, 80.0), dataset_options={"last": 500},
+        source=_VDA + "; the first 500 frames with depth of every drive in data_depth_annotated/val, left camera",
     ),
     replace(
         _VIDEO_INDOOR, name="video-depth-anything-tae-scannet", datasets=("scannet",), metrics=_TAE,

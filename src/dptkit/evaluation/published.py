@@ -6,53 +6,13 @@ with, so that "agrees" means: to the printed digits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
 from difflib import get_close_matches
 
 from dptkit.errors import UnknownModelError
+from dptkit.evaluation.published_depth_anything import DEPTH_ANYTHING
+from dptkit.evaluation.published_row import Printed, PublishedRow
 
-_ROUNDING = 1e-9
-"""Share of half a unit of the last digit that floats may be off: 0.0625 is printed .062 by some and .063 by others."""
-
-
-@dataclass(frozen=True)
-class Printed:
-    """A number as it stands in a paper. percent: printed times 100."""
-
-    text: str
-    percent: bool = False
-
-    @property
-    def value(self) -> float:
-        """In our unit: shares in [0, 1]."""
-        return float(self._exact)
-
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit, in our unit: how far off a number that agrees can be."""
-        exponent = self._exact.as_tuple().exponent
-        return 0.5 * 10.0 ** int(exponent)
-
-    @property
-    def _exact(self) -> Decimal:
-        return Decimal(self.text).scaleb(-2) if self.percent else Decimal(self.text)
-
-    def agrees(self, value: float) -> bool:
-        """Whether `value` would be printed so. Where it lies just between two numbers, both would do."""
-        return abs(value - self.value) <= self.half_unit * (1 + _ROUNDING) + 1e-15
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """One model by one protocol. citation: which table. note: what differs from the protocol; training data."""
-
-    model: str
-    protocol: str
-    values: Mapping[str, Printed]
-    citation: str
-    note: str = ""
+__all__ = ["PUBLISHED", "Printed", "PublishedRow", "published_models", "published_rows"]
 
 
 def published_rows(model: str, protocol: str | None = None) -> tuple[PublishedRow, ...]:
@@ -208,62 +168,10 @@ def _segmentation() -> tuple[PublishedRow, ...]:
     return tuple(rows)
 
 
-_DEPTH_ANYTHING_V2 = "Depth Anything V2 (arXiv 2406.09414)"
-_FINE_TUNED = "fine-tuned on this data set, in ZoeDepth's framework"
-
-# model, protocol, metrics, as printed, citation, note
-_DEPTH_ANYTHING_ROWS = (
-    ("depth-anything-v2-small", "da-2k", "pairwise_accuracy%", "95.3", _DEPTH_ANYTHING_V2, ""),
-    ("depth-anything-v2-base", "da-2k", "pairwise_accuracy%", "97.0", _DEPTH_ANYTHING_V2, ""),
-    ("depth-anything-v2-large", "da-2k", "pairwise_accuracy%", "97.1", _DEPTH_ANYTHING_V2, ""),
-    ("depth-anything-v2-giant", "da-2k", "pairwise_accuracy%", "97.4", _DEPTH_ANYTHING_V2, "weights not released"),
-    ("depth-anything-v1-large", "da-2k", "pairwise_accuracy%", "88.5", _DEPTH_ANYTHING_V2, ""),
-    ("marigold", "da-2k", "pairwise_accuracy%", "86.8", _DEPTH_ANYTHING_V2, ""),
-    ("depthfm", "da-2k", "pairwise_accuracy%", "85.8", _DEPTH_ANYTHING_V2, ""),
-    *(
-        (f"depth-anything-v2-metric-{size}-{data}", f"zoedepth-{data}",
-         f"delta1 delta2 delta3 abs_rel rmse {last}", texts, _DEPTH_ANYTHING_V2, _FINE_TUNED)
-        for data, last, size, texts in (
-            ("nyu", "log10", "small", ".961 .996 .999 .073 .261 .032"),
-            ("nyu", "log10", "base", ".977 .997 1.000 .063 .228 .027"),
-            ("nyu", "log10", "large", ".984 .998 1.000 .056 .206 .024"),
-            ("kitti", "rmse_log", "small", ".973 .997 .999 .053 2.235 .081"),
-            ("kitti", "rmse_log", "base", ".979 .998 1.000 .048 1.999 .072"),
-            ("kitti", "rmse_log", "large", ".983 .998 1.000 .045 1.861 .067"),
-        )
-    ),
-    *(
-        ("depth-anything-v1-metric-large", f"zoedepth-{data}", "delta1 abs_rel rmse", texts,
-         "Depth Anything (arXiv 2401.10891)", _FINE_TUNED)
-        for data, texts in (("nyu", ".984 .056 .206"), ("kitti", ".982 .046 1.896"))
-    ),
-    *(
-        (f"depth-anything-v1-metric-{place}", f"zoedepth-{data}", "abs_rel delta1", texts,
-         "Depth Anything (arXiv 2401.10891)", f"fine-tuned on {trained}, zero-shot here")
-        for place, trained, data, texts in (
-            ("indoor", "NYUv2", "sunrgbd", ".500 .660"),
-            ("indoor", "NYUv2", "ibims1", ".150 .714"),
-            ("indoor", "NYUv2", "hypersim", ".363 .361"),
-            ("outdoor", "KITTI", "vkitti2", ".085 .913"),
-            ("outdoor", "KITTI", "diode-outdoor", ".794 .288"),
-        )
-    ),
-)  # fmt: skip
-
-
-def _depth_anything() -> tuple[PublishedRow, ...]:
-    rows = []
-    for model, protocol, names, texts, citation, note in _DEPTH_ANYTHING_ROWS:
-        pairs = zip(names.split(), texts.split(), strict=True)
-        values = {name.rstrip("%"): Printed(text, percent=name.endswith("%")) for name, text in pairs}
-        rows.append(PublishedRow(model, protocol, values, citation, note))
-    return tuple(rows)
-
-
 PUBLISHED: tuple[PublishedRow, ...] = (
     *_zero_shot(),
     *_metric(),
     *_segmentation(),
     *_readme_v31(),
-    *_depth_anything(),
+    *DEPTH_ANYTHING,
 )

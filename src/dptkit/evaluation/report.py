@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dptkit.evaluation.metric_words import CLASS_PREFIX, MetricWords, metric_words
-from dptkit.evaluation.protocol import Protocol, protocol_to_dict
+from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol, Protocol, protocol_to_dict
 from dptkit.evaluation.protocol_words import FIELDS, protocol_sentences, show_value
 from dptkit.evaluation.report_pictures import LARGEST_ERROR, DrawnPicture, PictureSource, draw_picture, gradient
 from dptkit.evaluation.result import EvaluationResult, ImageResult, Interval
@@ -86,6 +86,7 @@ def _content(results: Sequence[EvaluationResult], picture: PictureSource) -> dic
         "error_colours": gradient("magma"),
         "largest_error": f"{LARGEST_ERROR:.0%}",
         "several_protocols": len(protocols) > 1,
+        "fits": any(isinstance(protocol, DepthProtocol) for protocol in protocols),
     }
 
 
@@ -173,10 +174,12 @@ def _charts(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
     charts = []
     for k, (name, numbers) in values.items():
         together = np.concatenate([other for metric, other in values.values() if metric == name])
-        low, high = float(together.min()), float(np.percentile(together, 99))
+        words = metric_words(name)
+        # An error has no upper end, and one wild picture would squeeze all others into one bar; a share has one.
+        top = together.max() if words.higher_is_better else np.percentile(together, 99)
+        low, high = float(together.min()), float(top)
         high = high if high > low else low + max(abs(low), 1e-6)
         counts, _ = np.histogram(np.clip(numbers, low, high), bins=_BINS, range=(low, high))
-        words = metric_words(name)
         width, height = _CHART
         step, tallest = width / _BINS, max(1, int(counts.max()))
         edges = np.linspace(low, high, _BINS + 1)
@@ -185,7 +188,7 @@ def _charts(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
                 "x": round(b * step + 0.5, 2),
                 "width": round(step - 1, 2),
                 "height": round(height * n / tallest, 2),
-                "title": f"{words.number(edges[b])} to {words.number(edges[b + 1])}: {n} pictures",
+                "title": f"{words.number(edges[b])} to {words.number(edges[b + 1])}: {_pictures(n)}",
             }
             for b, n in enumerate(counts.tolist())
         ]
@@ -197,13 +200,17 @@ def _charts(results: Sequence[EvaluationResult]) -> list[dict[str, Any]]:
                 "bars": bars,
                 "low": words.number(low),
                 "high": words.number(high) + (" and above" if together.max() > high else ""),
-                "tallest": tallest,
+                "tallest": _pictures(tallest),
                 "mean": round((mean - low) / (high - low) * width, 2),
                 "mean_text": words.number(float(numbers.mean())),
-                "pictures": len(numbers),
+                "pictures": _pictures(len(numbers)),
             }
         )
     return charts
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'' if count == 1 else 's'}"
 
 
 def _subject(result: EvaluationResult, picture: PictureSource) -> dict[str, Any]:
@@ -228,6 +235,7 @@ def _subject(result: EvaluationResult, picture: PictureSource) -> dict[str, Any]
         "heading": "" if name is None else _heading(name)[0],
         "shown": shown,
         "depth": any(one.drawn is not None and one.drawn.scale for pictures in shown.values() for one in pictures),
+        "pairs": isinstance(result.protocol, OrdinalProtocol),
         "legend": list(legend.items()),
         "data": [(key, show_value(value)) for key, value in facts.items()],
         "versions": list(result.versions.items()),

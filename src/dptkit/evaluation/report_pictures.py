@@ -34,6 +34,8 @@ LARGEST_ERROR = 0.5
 """|p - t| / t at the end of the error's colours."""
 SIDE = 320
 """Pixels of the longer side in a report."""
+_TWO_PANELS = 1.75
+"""Times this where two panels have the room of four."""
 _SMALLEST = 1e-8
 _JPEG_QUALITY = 82
 _WRONG = (214, 39, 40)
@@ -159,6 +161,8 @@ def draw_picture(picture: ReportPicture | PairsPicture, side: int = SIDE) -> Dra
     measured. Measured points that lie far apart grow when a picture shrinks, so that they can be seen.
     """
     height, width = picture.image.shape[:2]
+    if isinstance(picture, PairsPicture):
+        side = round(side * _TWO_PANELS)
     factor = min(1.0, side / max(height, width))
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
     if isinstance(picture, PairsPicture):

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from dptkit.data.sample import IGNORED, OrdinalSample, Sample
 from dptkit.errors import ConfigError, DataError
-from dptkit.evaluation.alignment import Fit
-from dptkit.evaluation.depth_scoring import fit_depth_group, resize_prediction, score_depth
+from dptkit.evaluation.alignment import Fit, fit_video
+from dptkit.evaluation.depth_scoring import fit_part, resize_prediction, score_depth
 from dptkit.evaluation.ordinal import ordinal_sums, pairwise_accuracy, values_at, whdr
 from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol, Protocol, SegmentationProtocol
 from dptkit.evaluation.result import ImageResult
@@ -26,6 +26,8 @@ from dptkit.evaluation.segmentation_metrics import (
 )
 from dptkit.evaluation.subject import Prediction
 from dptkit.outputs import DepthMap, SegmentationMap
+
+Array = npt.NDArray[np.float64]
 
 ORDINAL_METRICS = {"whdr": whdr, "pairwise_accuracy": pairwise_accuracy}
 
@@ -53,16 +55,23 @@ def score_picture(
 
 def fit_group(pairs: Iterable[tuple[Prediction, Sample | OrdinalSample]], protocol: Protocol) -> Fit:
     """The fit of a whole video. Raises as `score_picture`."""
+    return fit_of_parts((part_of_fit(prediction, sample, protocol) for prediction, sample in pairs), protocol)
+
+
+def part_of_fit(prediction: Prediction, sample: Sample | OrdinalSample, protocol: Protocol) -> tuple[Array, Array]:
+    """See `dptkit.evaluation.depth_scoring.fit_part`. Raises as `score_picture`."""
+    if not isinstance(prediction, DepthMap) or not isinstance(sample, Sample):
+        raise ConfigError(f"{protocol.name} compares depth maps")
     if not isinstance(protocol, DepthProtocol):
         raise ConfigError(f"{protocol.name} fits nothing")
+    return fit_part(prediction, sample, protocol)
 
-    def checked() -> Iterable[tuple[DepthMap, Sample]]:
-        for prediction, sample in pairs:
-            if not isinstance(prediction, DepthMap) or not isinstance(sample, Sample):
-                raise ConfigError(f"{protocol.name} compares depth maps")
-            yield prediction, sample
 
-    return fit_depth_group(checked(), protocol)
+def fit_of_parts(parts: Iterable[tuple[Array, Array]], protocol: Protocol) -> Fit:
+    """One fit for all pictures of a video. Raises ConfigError for a protocol without one."""
+    if not isinstance(protocol, DepthProtocol):
+        raise ConfigError(f"{protocol.name} fits nothing")
+    return fit_video(protocol.alignment, parts)
 
 
 def score_pairs(prediction: DepthMap, sample: OrdinalSample, protocol: OrdinalProtocol) -> ImageResult:

@@ -24,6 +24,9 @@ Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Intrinsics = tuple[float, float, float, float]
 
+_PIXELS = 10_240
+"""Warped at a time: arrays of 80 kB stay in the processor's cache, and their memory is used again."""
+
 
 def temporal_alignment_error(
     depths: Sequence[Array],
@@ -92,25 +95,51 @@ def reprojection_error(
     if target.shape != source.shape or (valid is not None and valid.shape != source.shape):
         raise ValueError(f"frames must have one size, not {source.shape} and {target.shape}")
     seen = np.isfinite(warped) if valid is None else np.isfinite(warped) & valid
-    return float(np.mean(np.abs(warped[seen] - target[seen]) / target[seen])) if seen.any() else nan
+    error = np.subtract(warped, target, out=warped)
+    np.abs(error, out=error)
+    error /= target
+    return float(np.mean(error[seen])) if seen.any() else nan
 
 
 def warp_depth(depth: Array, intrinsics: Intrinsics, source_to_target: Array) -> Array:
     """[H, W]: depth as another camera of the same intrinsics sees it; infinity where nothing lands."""
     _check(depth)
-    fx, fy, cx, cy = intrinsics
+    # A pixel (x, y) of depth d lands on (u / z, v / z), where (u, v, z) = matrix @ (x, y, 1) * d + offset.
+    matrix, offset = _homography(intrinsics, np.asarray(source_to_target, np.float64))
     height, width = depth.shape
-    rows, columns = np.indices(depth.shape)
-    points = np.stack([(columns - cx) * depth / fx, (rows - cy) * depth / fy, depth], axis=-1).reshape(-1, 3)
-    moved = points @ np.asarray(source_to_target, np.float64)[:3, :3].T + source_to_target[:3, 3]
-    x, y, z = moved[moved[:, 2] > 0].T
-    column, row = np.rint(fx * x / z + cx), np.rint(fy * y / z + cy)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    seen = np.full(depth.shape, np.inf)
-    np.minimum.at(seen, (row[inside].astype(np.int64), column[inside].astype(np.int64)), z[inside])
-    return seen
+    columns = np.arange(width, dtype=np.float64)
+    nowhere = height * width  # a place of its own for what is behind the camera or beside the picture
+    seen = np.full(nowhere + 1, np.inf)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # behind the camera
+        step = max(1, _PIXELS // width)
+        for top in range(0, height, step):
+            part = depth[top : top + step]
+            rows = np.arange(top, top + len(part), dtype=np.float64)[:, None]
+            u, v, z = (m[0] * columns + (m[1] * rows + m[2]) for m in matrix)
+            for coordinate, moved in zip((u, v, z), offset, strict=True):
+                coordinate *= part
+                coordinate += moved
+            nearness = np.reciprocal(z)
+            for coordinate in (u, v):
+                coordinate *= nearness
+                np.rint(coordinate, out=coordinate)
+            inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (z > 0)
+            v *= width
+            v += u
+            v[~inside] = nowhere
+            # One flat index: numpy has no fast path for two.
+            np.minimum.at(seen, v.astype(np.intp).ravel(), z.ravel())
+    return seen[:-1].reshape(depth.shape)
+
+
+def _homography(intrinsics: Intrinsics, motion: Array) -> tuple[Array, Array]:
+    """K R K^-1 [3, 3] and K t [3] of a motion [4, 4] = (R, t) and the camera matrix K."""
+    fx, fy, cx, cy = intrinsics
+    camera = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    inverse = np.array([[1 / fx, 0, -cx / fx], [0, 1 / fy, -cy / fy], [0, 0, 1]])
+    return camera @ motion[:3, :3] @ inverse, camera @ motion[:3, 3]
 
 
 def _check(depth: Array) -> None:
-    if depth.ndim != 2 or not (np.isfinite(depth).all() and (depth > 0).all()):
+    if depth.ndim != 2 or not (depth.min() > 0 and depth.max() < np.inf):  # NaN is neither
         raise ValueError(f"depth of a frame must be finite and above 0, [H, W], not {depth.shape}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import numpy.typing as npt
 
 from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
 from dptkit.errors import ConfigError, DataError
@@ -23,10 +24,12 @@ from dptkit.evaluation.journal import Entry
 from dptkit.evaluation.one_picture import STAGES, Setting, scored
 from dptkit.evaluation.protocol import DepthProtocol, Protocol
 from dptkit.evaluation.reading_ahead import read_ahead
-from dptkit.evaluation.scoring import fit_group
+from dptkit.evaluation.scoring import fit_of_parts, part_of_fit
 from dptkit.evaluation.subject import ImagePredictor, Prediction
 from dptkit.evaluation.temporal import Frame, Intrinsics, frame_pair_error
 from dptkit.outputs import DepthMap, Provenance, Quantity
+
+Array = npt.NDArray[np.float64]
 
 
 def each_video(setting: Setting, indices: Sequence[int], todo: frozenset[int]) -> Iterator[Entry]:
@@ -93,7 +96,7 @@ class _Video:
         fit: Fit | None = None
         problem = ""
         try:
-            fit = fit_group(self._fitted(members), self._setting.protocol)
+            fit = fit_of_parts(self._parts(members), self._setting.protocol)
         except DataError as error:
             problem = str(error)
         temporal = _is_temporal(self._setting.protocol) and fit is not None
@@ -107,11 +110,15 @@ class _Video:
         before: tuple[int, Frame] | None = None
         for read in read_ahead(self._setting.dataset, needed):
             here = None
+            started = time.perf_counter()
             if temporal and fit is not None and read.sample is not None and read.index not in self._problems:
                 here = self._frame(read.index, read.sample, fit)
             earlier, before = before, here and (place[read.index], here[0])
             if read.index not in todo:
                 continue
+            apart = self._apart(earlier, place[read.index], here)
+            first = self._seconds.setdefault(read.index, {})
+            first["scoring"] = first.get("scoring", 0.0) + time.perf_counter() - started
             why = self._problems.get(read.index, problem if fit is None else "")
             if why:
                 skipped = self._setting.skipped(read.index, read.sample, why)
@@ -120,13 +127,16 @@ class _Video:
                 entry = scored(self._setting, read, self._reader(read.index), fit)
             image = entry.image
             if here is not None and image.state != "skipped":
-                apart = None
-                if earlier is not None and earlier[0] == place[read.index] - 1:
-                    value = frame_pair_error(earlier[1], *here)
-                    apart = value if np.isfinite(value) else None
                 image = replace(image, scores={**image.scores, VIDEO_METRICS[0]: apart})
-            first = self._seconds.get(read.index, {})
             yield Entry(entry.index, image, {s: entry.seconds[s] + first.get(s, 0.0) for s in STAGES})
+
+    @staticmethod
+    def _apart(earlier: tuple[int, Frame] | None, place: int, here: tuple[Frame, Intrinsics] | None) -> float | None:
+        """The error of a picture and the one before it in its video, if both are there."""
+        if here is None or earlier is None or earlier[0] != place - 1:
+            return None
+        value = frame_pair_error(earlier[1], *here)
+        return value if np.isfinite(value) else None
 
     def _frame(self, index: int, sample: Sample | OrdinalSample, fit: Fit) -> tuple[Frame, Intrinsics] | None:
         """Aligned depth with its camera; None for what cannot be had, which scoring says."""
@@ -143,8 +153,8 @@ class _Video:
             return None
         return Frame(depth, pose), (fx, fy, cx - left, cy - top)
 
-    def _fitted(self, members: Sequence[int]) -> Iterator[tuple[Prediction, Sample | OrdinalSample]]:
-        """The first pass: pairs for the fit; what cannot be in it is noted in `_problems`."""
+    def _parts(self, members: Sequence[int]) -> Iterator[tuple[Array, Array]]:
+        """The first pass: what each picture gives to the fit; why one gives nothing is noted in `_problems`."""
         for read in read_ahead(self._setting.dataset, members):
             seconds = self._seconds[read.index] = {"reading": read.seconds}
             if read.sample is None:
@@ -156,13 +166,15 @@ class _Video:
                     _camera(read.sample)
                 prediction = self._setting.predict(read.sample)
                 self._store(read.index, prediction)
-                seconds["predicting"] = time.perf_counter() - started
-                # Alone first: one bad picture must not cost its video.
-                fit_group([(prediction, read.sample)], self._setting.protocol)
+                predicted = time.perf_counter()
+                seconds["predicting"] = predicted - started
+                # One bad picture must not cost its video: what is wrong with it is found here, not in the fit.
+                part = part_of_fit(prediction, read.sample, self._setting.protocol)
             except DataError as error:
                 self._problems[read.index] = str(error)
                 continue
-            yield prediction, read.sample
+            yield part
+            seconds["scoring"] = time.perf_counter() - predicted
 
     def _store(self, index: int, prediction: Prediction) -> None:
         if not isinstance(self._setting.subject, ImagePredictor) or not isinstance(prediction, DepthMap):

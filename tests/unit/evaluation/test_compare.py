@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,6 +161,10 @@ def test_rules_that_differ_are_explained() -> None:
         ("dpt-large-ade20k", "ade20k-ms-flip", "pixel_accuracy", 0.8270),
         ("dpt-beit-large-512", "midas-zero-shot-sintel", "abs_rel", 0.2366),
         ("dpt-levit-224", "midas-zero-shot-kitti", "delta1_error", 0.1527),
+        ("depth-anything-v1-small", "midas-zero-shot-eth3d", "delta1", 0.885),
+        ("depth-anything-v1-large", "midas-zero-shot-sintel", "abs_rel", 0.458),
+        ("depth-anything-v2-base", "marigold-disparity-diode", "delta1", 0.95),
+        ("depth-anything-v2-giant", "midas-zero-shot-sintel", "delta1", 0.772),
     ],
 )
 def test_published_numbers(model: str, protocol: str, metric: str, value: float) -> None:
@@ -172,6 +178,12 @@ def test_published_rows_fit_protocols_and_presets() -> None:
     paper = set(published_models())
     ours = {name for name, preset in PRESETS.items() if preset.bundled is None and "midas" not in name}
     assert {name for name in ours if name.startswith(("dpt-large", "dpt-hybrid"))} - paper == set()
+
+
+def test_the_page_names_every_table() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "compare.md").read_text("utf-8")
+    named = re.findall(r"^\| (.+?) \|.*\|$", page.partition("| table | what |")[2].partition("\n\n")[0], re.MULTILINE)
+    assert sorted(named) == sorted({row.citation for row in PUBLISHED})
 
 
 def test_printed_digits() -> None:

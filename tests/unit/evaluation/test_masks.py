@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dptkit.data import kitti
-from dptkit.evaluation.masks import evaluation_mask, kitti_benchmark_window
-from dptkit.evaluation.protocol import EvaluationMask
+from dptkit.evaluation.masks import crop_window, evaluation_mask, kitti_benchmark_window
+from dptkit.evaluation.protocol import EvaluationMask, PictureCrop
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,40 @@ def test_window_of_the_benchmark() -> None:
     assert kitti_benchmark_window(kitti.KB_SIZE) == (0, 0, 352, 1216)
     with pytest.raises(ValueError, match="1216x351 pixels are less than 1216x352"):
         kitti_benchmark_window((351, 1216))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "window"),
+    [
+        ("none", (7, 9), (0, 0, 7, 9)),
+        ("eigen_nyu", (480, 640), (45, 41, 426, 560)),
+        ("scannet_border", (480, 640), (8, 11, 464, 618)),
+        # What Video Depth Anything makes of KITTI's sizes.
+        ("even_sides", (375, 1242), (0, 0, 374, 1242)),
+        ("even_sides", (376, 1241), (0, 0, 376, 1240)),
+    ],
+)
+def test_windows_of_crops(kind: PictureCrop, size: tuple[int, int], window: tuple[int, int, int, int]) -> None:
+    assert crop_window(kind, size) == window
+    if kind == "eigen_nyu":  # what is seen is what the mask of this name counts
+        top, left, height, width = window
+        mask = evaluation_mask("eigen_nyu", size)
+        assert mask[top : top + height, left : left + width].all()
+        assert mask.sum() == height * width
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "message"),
+    [
+        ("eigen_nyu", (471, 600), "600x471 pixels are less than the crop eigen_nyu needs, 601x471"),
+        ("scannet_border", (16, 640), "scannet_border leaves nothing of 640x16 pixels"),
+        ("even_sides", (1, 4), "even_sides leaves nothing of 4x1 pixels"),
+        ("eigen", (480, 640), "no crop 'eigen'"),
+    ],
+)
+def test_pictures_that_are_too_small_for_a_crop(kind: PictureCrop, size: tuple[int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        crop_window(kind, size)
 
 
 def test_what_leaves_nothing_is_an_error() -> None:

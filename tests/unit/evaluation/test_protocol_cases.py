@@ -142,6 +142,19 @@ def test_the_crop_of_kitti_pastes_a_prediction_where_it_was_cut_out():
     assert scores(squeezed, truth, protocol)["abs_rel"] > 0.02
 
 
+def test_video_depth_anything_cuts_nyus_frame_off_before_the_network():
+    truth = np.fromfunction(lambda row, column: 1 + 0.01 * row + 0.005 * column, (480, 640))
+    protocol = find_protocol("video-depth-anything-nyu")
+    cut = 3 / truth[45:471, 41:601] + 5
+    found = score_depth(depth_map(cut, "inverse_depth"), sample(truth), protocol)
+    assert found.pixels == (471 - 45) * (601 - 41)
+    assert found.scores["abs_rel"] == pytest.approx(0, abs=1e-6)
+    # The rival: what is predicted of the whole picture, under a mask.
+    assert scores(3 / truth + 5, truth, protocol, "inverse_depth")["abs_rel"] > 0.005
+    masked = replace(protocol, crop="none", mask="eigen_nyu")
+    assert scores(3 / truth + 5, truth, masked, "inverse_depth")["abs_rel"] == pytest.approx(0, abs=1e-6)
+
+
 def test_pictures_count_alike_in_a_mean_and_by_their_pixels_when_pooled():
     pooled = replace(PLAIN, aggregation="pooled", metrics=("abs_rel",))
     small = score_depth(depth_map([[2.0]]), sample([[1.0]]), pooled)

@@ -47,3 +47,4 @@ def test_the_report_of_pairs_shows_pictures(tmp_path: Path) -> None:
     assert page.count("data:image/jpeg;base64,") == 2 * 2  # two pictures, two panels each
     assert "pair predicted as annotated" in page
     assert "could not be had" not in page
+    assert "degenerate" not in page  # nothing is fitted
