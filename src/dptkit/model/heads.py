@@ -60,6 +60,6 @@ class AuxiliaryHead(SegmentationHead):
 
 
 def _double(features: Tensor, align_corners: bool) -> Tensor:
-    height, width = features.shape[2:]
-    size = (2 * height, 2 * width)
-    return F.interpolate(features, size=size, mode="bilinear", align_corners=align_corners)
+    # By a factor: a size would be read from the features, and OpenVINO does not take the bias into a convolution whose
+    # output is read twice, but adds it in another pass over the features.
+    return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=align_corners)

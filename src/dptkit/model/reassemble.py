@@ -53,8 +53,8 @@ class ReadProject(nn.Module):
         width = patches.shape[1]
         of_patches, of_readout = self.project.weight.split(width, dim=1)
         readout = F.linear(prefix[:, :1], of_readout, self.project.bias)
-        tokens = F.linear(patches.flatten(2).transpose(1, 2), of_patches) + readout
-        return F.gelu(tokens).transpose(1, 2).reshape(patches.shape)  # unflatten would fix the size in a traced graph
+        tokens = F.linear(patches.permute(0, 2, 3, 1), of_patches) + readout[:, :, None]  # [B, gh, gw, D]
+        return F.gelu(tokens).permute(0, 3, 1, 2)
 
 
 def build_read(readout: Literal["ignore", "add", "project"], width: int) -> nn.Module:

@@ -177,7 +177,7 @@ class Transformer(nn.Module):
         self, patches: Float[Tensor, "B D gh gw"]
     ) -> tuple[list[Float[Tensor, "B D gh gw"]], list[Float[Tensor, "B P D"]]]:
         """Patch embeddings as an image -> tapped patch tokens as images, and their prefix tokens."""
-        batch, _, *grid = patches.shape
+        batch, width, *grid = patches.shape
         prefix = self.prefix_tokens.expand(batch, -1, -1)
         tokens = torch.cat([prefix, patches.flatten(2).transpose(1, 2)], dim=1)
         tokens = tokens + self.position_embedding((grid[0], grid[1]))
@@ -198,6 +198,7 @@ class Transformer(nn.Module):
                 tapped = tokens[:, first_patch:]
                 if full is not None and merged is not None:
                     tapped = unmerge(full, merged, tapped)
-                # Not unflatten, which would fix the grid in a traced graph.
-                maps.append(tapped.transpose(1, 2).reshape(patches.shape))
+                # As tokens lie, channels last: engines spare both transpositions where Read wants tokens again. Not
+                # unflatten, which would fix the grid in a traced graph.
+                maps.append(tapped.reshape(batch, *grid, width).permute(0, 3, 1, 2))
         return maps, prefixes
