@@ -90,9 +90,9 @@ def develop(
     if sensor.filmic:
         x /= 1 + np.maximum(x - 0.8, 0) * 0.8
     if sensor.softness:
-        x = cv2.GaussianBlur(x, (0, 0), sensor.softness)
+        x = np.asarray(cv2.GaussianBlur(x, (0, 0), sensor.softness), np.float32)
     if sensor.shake[1]:
-        x = cv2.filter2D(x, -1, _streak(*sensor.shake))
+        x = np.asarray(cv2.filter2D(x, -1, _streak(*sensor.shake)), np.float32)
     grain = noise.standard_normal(x.shape, dtype=np.float32) if sensor.noise else _NO_GRAIN
     picture = np.empty(x.shape, np.uint8)
     _store(x.ravel(), _tone_curve(sensor), grain.ravel(), np.float32(sensor.noise), picture.reshape(-1))
@@ -133,8 +133,7 @@ def _lens_blur(x: Light, inverse_depth: npt.NDArray[np.float32], sensor: Sensor)
 
 def _for_each_colour(factor: Light) -> Light:
     """[H, W] to [H, W, 3]."""
-    spread: Light = cv2.merge((factor, factor, factor))
-    return spread
+    return np.asarray(cv2.merge((factor, factor, factor)), np.float32)
 
 
 def _streak(angle: float, length: int) -> Light:

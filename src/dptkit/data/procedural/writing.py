@@ -125,7 +125,7 @@ def _write_one(
 ) -> None:
     rendered = render_scene(seed, size=size, kind=kind, photos=photos)
     name = scene_name(seed)
-    bgr = cv2.cvtColor(rendered.image, cv2.COLOR_RGB2BGR)
+    bgr = np.asarray(cv2.cvtColor(rendered.image, cv2.COLOR_RGB2BGR), np.uint8)
     if settings["image_format"] == "jpg":
         write_jpeg(folder / f"{name}.jpg", bgr)
     else:
