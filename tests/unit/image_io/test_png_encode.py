@@ -20,7 +20,7 @@ from dptkit.image_io.png_encode import encode_pixels
 def compressor(request: pytest.FixtureRequest) -> Iterator[None]:
     """Both that may be installed. None in place of a module makes its import fail."""
     if request.param == "isal":
-        pytest.importorskip("isal", reason="dptkit[fast] is not installed")
+        pytest.importorskip("isal", reason="no ISA-L for this machine")
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
