@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-all check bench clean
 
 demo: $(VENV)/.runtime  ## predict depth for the pictures in examples/ with the bundled model
 	$(BIN)/dpt depth examples --output demo_output
 	@echo "Look at demo_output/*_depth_color.png; demo_output/*_depth.png hold the values."
 
-test: $(VENV)/.development  ## all tests
+test: $(VENV)/.development  ## all tests but further cases of some that take long
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not long"
+
+test-all: $(VENV)/.development  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(VENV)/.development  ## style, types, layers, and a build of the wheel

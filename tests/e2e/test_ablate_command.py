@@ -59,6 +59,7 @@ def arguments(out: str, *more: str) -> list[str]:
     return ["ablate", "tiny.yaml", *SMALL, *more, "--miniature", "-o", out]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="needs kill -9")
 def test_killed_and_given_again(place: Path) -> None:
     whole = dpt(*arguments("whole"), cwd=place, timeout=LONG)

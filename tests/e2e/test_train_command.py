@@ -164,7 +164,9 @@ def test_a_folder_with_another_run_is_left_alone(place: Path, whole: Path) -> No
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize(("asked", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("asked", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
 def test_a_run_that_is_asked_to_stop_saves_its_step_and_goes_on(
     place: Path, whole: Path, asked: signal.Signals, code: int
 ) -> None:
@@ -185,6 +187,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_step_and_goes_on(
     assert_same_run(place / out, whole)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_asked_twice_a_run_stops_at_once(place: Path) -> None:
     # Steps of seconds, so that the second request comes before the step has ended.
@@ -243,7 +246,7 @@ def kill_after_a_checkpoint(place: Path, out: str, both: list[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs gloo on POSIX")
-@pytest.mark.parametrize("multi_objective", ["sum", "mgda"])
+@pytest.mark.parametrize("multi_objective", ["sum", pytest.param("mgda", marks=pytest.mark.long)])
 def test_two_processes_do_what_one_does(place: Path, whole: Path, multi_objective: str) -> None:
     """Without clipping, which would hide a gradient of the wrong size; pictures differ in their valid pixels.
 
@@ -279,8 +282,6 @@ def test_mistakes_are_seen_before_anything_is_written(place: Path) -> None:
     for override, message in (
         ("sources.0.root=nowhere", "nowhere"),
         ("optimiser.decoder_rl=1", "did you mean decoder_lr?"),
-        ("model.architecture=dpt-lit", "did you mean dpt-lite?"),
-        ("model.architecture=dpt-large-ade20k", "is for segmentation"),
     ):
         ran = train(place, "mistaken", override)
         assert ran.returncode in (1, 2)

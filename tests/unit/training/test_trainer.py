@@ -173,6 +173,17 @@ def test_mixed_precision_reaches_the_network_with_and_without_the_auxiliary_head
     assert {name: dtype for name, dtype in seen.items() if dtype != torch.bfloat16} == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "message"), [("dpt-lit", r"did you mean dpt-lite\?"), ("dpt-large-ade20k", "is for segmentation")]
+)
+def test_an_architecture_that_will_not_do_is_said_before_anything_is_written(
+    tmp_path: Path, depth_root: Path, name: str, message: str
+) -> None:
+    with pytest.raises((ConfigError, UnknownModelError), match=message):
+        Trainer(config_for(depth_root, name, DepthLoss()), tmp_path / "run").train()
+    assert not (tmp_path / "run").exists()
+
+
 def test_accumulation_and_checkpointing_change_memory_and_not_the_result(tmp_path: Path, depth_root: Path) -> None:
     config = config_for(depth_root, "dpt-large", DepthLoss(anchor=0.0))
     config = replace(config, steps=4, optimiser=replace(config.optimiser, kind="sgd", decoder_lr=1e-2))
