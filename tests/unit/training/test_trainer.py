@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 
 import miniatures
-from dptkit.errors import ConfigError, DataError, TrainingError
+from dptkit.errors import ConfigError, DataError, TrainingError, UnknownModelError
 from dptkit.presets import PRESETS
 from dptkit.training.config import (
     DepthLoss,
