@@ -102,7 +102,7 @@ DEPTH = [
     "dpt-hybrid-kitti",
     pytest.param("dpt-large", marks=pytest.mark.slow),
 ]
-SEGMENTATION = ["dpt-hybrid-ade20k", pytest.param("dpt-large-ade20k", marks=pytest.mark.slow)]
+SEGMENTATION = ["dpt-hybrid-ade20k", pytest.param("dpt-large-ade20k", marks=[pytest.mark.slow, pytest.mark.long])]
 
 
 @pytest.fixture(scope="module")
