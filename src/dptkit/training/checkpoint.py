@@ -89,9 +89,13 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any] | list[dict[str, Any]], rank: int = 0) -> None:
-    """Undo whatever was drawn since `random_states`. A list has those of each process (older runs kept one for all)."""
+    """Undo whatever was drawn since `random_states`.
+
+    A list has those of each process (older runs kept one for all). A run may go on with more processes than before:
+    those without a state of their own take another's.
+    """
     if isinstance(states, list):
-        states = states[rank]
+        states = states[rank % len(states)]
     torch.set_rng_state(states["torch"])
     version, keys, gauss = states["python"]
     random.setstate((version, tuple(keys), gauss))
