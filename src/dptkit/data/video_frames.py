@@ -30,8 +30,10 @@ def numbered_frames(scene: Path, folders: Mapping[str, str]) -> list[str]:
 
 
 def of_each_group(pairs: Iterable[Pair], first: int = 0, last: int | None = None) -> tuple[Pair, ...]:
-    """Pairs `first` to `last` of each group, as of a slice; groups in the order of their first pair."""
-    groups: defaultdict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair.group].append(pair)
-    return tuple(pair for members in groups.values() for pair in members[first:last])
+    """Pairs `first` to `last` of each group, as of a slice, in the order in which they came."""
+    every = tuple(pairs)
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for place, pair in enumerate(every):
+        groups[pair.group].append(place)
+    chosen = {place for places in groups.values() for place in places[first:last]}
+    return tuple(pair for place, pair in enumerate(every) if place in chosen)

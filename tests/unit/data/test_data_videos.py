@@ -14,7 +14,8 @@ from data_trees_zero_shot import DDAD_POINTS, ddad, nyu_video, scannet
 from dptkit.data.ddad import open_ddad
 from dptkit.data.kitti import open_kitti
 from dptkit.data.nyu_video import BENCHMARK, open_nyu_video
-from dptkit.data.pairs import MissingFilesError
+from dptkit.data.pairs import MissingFilesError, Pair, depth_target
+from dptkit.data.video_frames import of_each_group
 from dptkit.errors import DataError
 
 
@@ -140,3 +141,13 @@ def test_a_frame_without_a_number(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="scene0000_00: x1 is not the number of a frame"):
         open_scannet(tmp_path, "all")
+
+
+def test_frames_of_each_group_keep_the_order_of_a_list() -> None:
+    pairs = [
+        Pair(f"{name}.png", (), name, name[0], lambda paths: depth_target(np.ones((H, W), np.float32)))
+        for name in ("b1", "a1", "b2", "a2", "b3")
+    ]
+    assert of_each_group(pairs) == tuple(pairs)
+    assert [pair.name for pair in of_each_group(pairs, 1, None)] == ["b2", "a2", "b3"]
+    assert [pair.name for pair in of_each_group(pairs, 0, -1)] == ["b1", "a1", "b2"]
