@@ -152,7 +152,7 @@ def _open_compiled(asked: _Asked, choice: Choice, size: int | None) -> ReadyMode
     if choice.engine == "onnx":
         backend = None if cache is None else cache.read(facts, lambda entry: _read_onnx(entry, choice))
     else:
-        sizes = _sizes_of_their_own(spec)
+        sizes = _sizes_of_their_own(spec, asked.token_merge)
         graphs = OpenVINOGraphs(
             lambda: asked.load(sha256).network, choice.precision, choice.streams, sizes, cache, facts
         )
@@ -177,13 +177,15 @@ def _sized(spec: ModelSpec, size: int | None) -> ModelSpec:
     return spec if size is None else replace(spec, preprocess=with_size(spec.preprocess, size))
 
 
-def _sizes_of_their_own(spec: ModelSpec) -> frozenset[tuple[int, int]]:
+def _sizes_of_their_own(spec: ModelSpec, token_merge: float) -> frozenset[tuple[int, int]]:
     """Network sizes that get a graph of their own on OpenVINO: for dpt-lite's encoder, those of most pictures.
 
-    It is then 1.2 times as fast. Larger networks gain nothing, and a graph of theirs costs seconds and their weights'
-    size on the disk (docs/engines.md).
+    It is then 1.2 times as fast. Larger networks gain less, and a graph of theirs costs seconds and their weights' size
+    on the disk (docs/engines.md). Not where tokens are merged: of two that are as good as equal, rounding chooses, so
+    that two graphs cannot be compared.
     """
-    return common_sizes(spec.preprocess) if isinstance(spec.model.encoder, LiteConfig) else frozenset()
+    worth_it = isinstance(spec.model.encoder, LiteConfig) and not token_merge
+    return common_sizes(spec.preprocess) if worth_it else frozenset()
 
 
 def _read_onnx(entry: Path, choice: Choice) -> Backend:
