@@ -1,4 +1,4 @@
-"""dpt-lite on our engines against the same network in eager torch float32, 256 x 256, batch 1.
+"""dpt-lite on our engines, as `--size 256` has it, against the same network in eager torch float32, 256 x 256, batch 1.
 
 Sides alternate within one run; a figure is the median of the rounds' ratios.
 Run: python benchmarks/against_torch.py [--rounds 40] [--size 256] [--json FILE]
@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    default = open_model(options.model, device="cpu").backend
-    float32 = open_model(options.model, engine="openvino", precision="float32").backend
+    default = open_model(options.model, device="cpu", size=options.size).backend
+    float32 = open_model(options.model, engine="openvino", precision="float32", size=options.size).backend
     eager = TorchBackend(load_model(options.model).network, "cpu", "float32")
     image = np.random.default_rng(0).standard_normal((1, 3, options.size, options.size)).astype(np.float32)
     results = Results(options.json)

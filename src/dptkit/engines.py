@@ -10,18 +10,21 @@ import json
 import logging
 import os
 import shutil
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from dptkit.config import ModelSpec, model_to_plain
+from dptkit.config import LiteConfig, ModelSpec, model_to_plain
 from dptkit.errors import ConfigError, WeightsError
+from dptkit.preprocess import common_sizes, with_size
 from dptkit.runtime import onnx_backend, openvino_backend
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice, first_line
 from dptkit.runtime.choice import Choice, check_token_merge, choose
 from dptkit.runtime.compiled_cache import DEFAULT_LIMIT_MB, CompiledCache
 from dptkit.runtime.exported import is_exported, open_exported
+from dptkit.runtime.openvino_graphs import OpenVINOGraphs
 from dptkit.version import __version__
 from dptkit.weights.cache import Progress, cache_directory
 from dptkit.weights.locate import locate_model
@@ -29,10 +32,11 @@ from dptkit.weights.published import model_file
 
 if TYPE_CHECKING:
     from dptkit.model.dpt import DPT
+    from dptkit.weights.load import LoadedModel
 
 _log = logging.getLogger("dptkit")
 
-_BLOB, _ONNX, _STRIDE = "model.blob", "model.onnx", "stride.json"
+_ONNX, _STRIDE = "model.onnx", "stride.json"
 
 
 class ReadyModel(NamedTuple):
@@ -53,6 +57,7 @@ def open_model(
     token_merge: float = 0.0,
     progress: Progress | None = None,
     streams: int = 1,
+    size: int | None = None,
 ) -> ReadyModel:
     """Bring a model onto an engine. Arguments and errors are those of `dptkit.load`."""
     token_merge = check_token_merge(token_merge)
@@ -65,23 +70,41 @@ def open_model(
                 f"{path}: its graph is fixed; merge tokens in the model that it came from, and export that"
             )
         exported = open_exported(path, engine, device, precision)
-        return ReadyModel(exported.spec, exported.backend, exported.card.graph.weights_sha256)
+        return ReadyModel(_sized(exported.spec, size), exported.backend, exported.card.graph.weights_sha256)
     choice = choose(engine, device, precision)._replace(streams=streams)
+    asked = _Asked(model, weights, token_merge, progress)
     if choice.engine != "torch":
         try:
-            return _open_compiled(model, weights, choice, token_merge, progress)
+            return _open_compiled(asked, choice, size)
         except _EngineFailedError as error:
             if not choice.replaceable:
                 raise ConfigError(f"{error}: use engine torch") from error
             _log.warning("%s: computing with torch", error)
             choice = choose("torch", device, precision)
     from dptkit.runtime.torch_backend import TorchBackend, find_device
-    from dptkit.weights.load import load_model
 
     find_device(choice.device)  # before weights are downloaded for nothing
-    spec, network, sha256 = load_model(model, weights, progress)
-    network.set_token_merging(token_merge)
-    return ReadyModel(spec, TorchBackend(network, choice.device, choice.precision), sha256)
+    spec, network, sha256 = asked.load()
+    return ReadyModel(_sized(spec, size), TorchBackend(network, choice.device, choice.precision), sha256)
+
+
+class _Asked(NamedTuple):
+    """The network that is wanted."""
+
+    model: str | Path
+    weights: str | Path | None
+    token_merge: float
+    progress: Progress | None
+
+    def load(self, sha256: str | None = None) -> LoadedModel:
+        """With its weights. Raises as `load_model`, and WeightsError if the hash of its file is another by now."""
+        from dptkit.weights.load import load_model
+
+        loaded = load_model(self.model, self.weights, self.progress)
+        if sha256 not in (None, loaded.sha256):
+            raise WeightsError(f"{self.weights or self.model}: its weights are not those that were opened")
+        loaded.network.set_token_merging(self.token_merge)
+        return loaded
 
 
 class CompiledModels(NamedTuple):
@@ -114,68 +137,72 @@ class _EngineFailedError(Exception):
     """The engine could not take a network that is in order."""
 
 
-def _open_compiled(
-    model: str | Path, weights: str | Path | None, choice: Choice, token_merge: float, progress: Progress | None
-) -> ReadyModel:
+def _open_compiled(asked: _Asked, choice: Choice, size: int | None) -> ReadyModel:
     kept = compiled_models()
     cache = kept.models if kept is not None else None
-    located = locate_model(model, weights, progress, hashes=kept.hashes if kept is not None else None)
-    if located is not None and cache is not None:
-        entry = cache.find(_facts(located.spec, located.sha256, choice, token_merge))
-        if entry is not None:
-            try:
-                return ReadyModel(located.spec, _read(entry, choice), located.sha256)
-            except (RuntimeError, OSError, ValueError) as error:
-                _log.warning("compiled model in %s: %s; making it anew", entry, first_line(error))
-                cache.discard(entry)
-    from dptkit.weights.load import load_model
-
-    spec, network, sha256 = load_model(model, weights, progress)
-    network.set_token_merging(token_merge)
-    try:
-        backend = _compile(network, choice, cache, _facts(spec, sha256, choice, token_merge))
-    except MemoryError:
-        raise
-    except Exception as error:  # converters fail in as many ways as there are networks
-        raise _EngineFailedError(f"engine {choice.engine} cannot take {spec.name} ({first_line(error)})") from error
+    hashes = kept.hashes if kept is not None else None
+    located = locate_model(asked.model, asked.weights, asked.progress, hashes=hashes)
+    loaded = asked.load() if located is None else None
+    known = located or loaded
+    assert known is not None
+    spec, sha256 = known.spec, known.sha256
+    facts = _facts(spec, sha256, choice, asked.token_merge)
+    spec = _sized(spec, size)
+    backend: Backend | None
+    if choice.engine == "onnx":
+        backend = None if cache is None else cache.read(facts, lambda entry: _read_onnx(entry, choice))
+    else:
+        sizes = _sizes_of_their_own(spec, asked.token_merge)
+        graphs = OpenVINOGraphs(
+            lambda: asked.load(sha256).network, choice.precision, choice.streams, sizes, cache, facts
+        )
+        backend = graphs if graphs.is_kept() else None
+    if backend is None:
+        loaded = loaded or asked.load(sha256)
+        try:
+            if choice.engine == "onnx":
+                backend = _make_onnx(loaded.network, choice, cache, facts)
+            else:
+                graphs.convert(loaded.network)
+                backend = graphs
+        except MemoryError:
+            raise
+        except Exception as error:  # converters fail in as many ways as there are networks
+            message = f"engine {choice.engine} cannot take {spec.name} ({first_line(error)})"
+            raise _EngineFailedError(message) from error
     return ReadyModel(spec, backend, sha256)
 
 
-def _read(entry: Path, choice: Choice) -> Backend:
-    stride = int((entry / _STRIDE).read_text("utf-8"))
-    if choice.engine == "onnx":
-        return onnx_backend.ONNXBackend(entry / _ONNX, choice.device, stride)
-    return openvino_backend.read_compiled(entry / _BLOB, choice.precision, stride, choice.streams)
+def _sized(spec: ModelSpec, size: int | None) -> ModelSpec:
+    return spec if size is None else replace(spec, preprocess=with_size(spec.preprocess, size))
 
 
-def _compile(network: DPT, choice: Choice, cache: CompiledCache | None, facts: dict[str, str]) -> Backend:
-    from dptkit.runtime.conversion import require_agreement, to_onnx, to_openvino
+def _sizes_of_their_own(spec: ModelSpec, token_merge: float) -> frozenset[tuple[int, int]]:
+    """Network sizes that get a graph of their own on OpenVINO: for dpt-lite's encoder, those of most pictures.
 
-    stride = network.encoder.stride
-    compiled = None
-    if choice.engine == "openvino":
-        compiled = openvino_backend.compile_graph(to_openvino(network), choice.precision, choice.streams)
+    It is then 1.2 times as fast. Larger networks gain less, and a graph of theirs costs seconds and their weights' size
+    on the disk (docs/engines.md). Not where tokens are merged: of two that are as good as equal, rounding chooses, so
+    that two graphs cannot be compared.
+    """
+    worth_it = isinstance(spec.model.encoder, LiteConfig) and not token_merge
+    return common_sizes(spec.preprocess) if worth_it else frozenset()
 
-    def write(folder: Path) -> None:
-        (folder / _STRIDE).write_text(str(stride), "utf-8")
-        if compiled is not None:
-            openvino_backend.write_compiled(compiled, folder / _BLOB)
-        else:
-            to_onnx(network, folder / _ONNX)
 
-    if compiled is not None:
-        # Checked before it is kept.
-        backend: Backend = openvino_backend.OpenVINOBackend(compiled, choice.precision, stride)
+def _read_onnx(entry: Path, choice: Choice) -> Backend:
+    return onnx_backend.ONNXBackend(entry / _ONNX, choice.device, int((entry / _STRIDE).read_text("utf-8")))
+
+
+def _make_onnx(network: DPT, choice: Choice, cache: CompiledCache | None, facts: dict[str, str]) -> Backend:
+    from dptkit.runtime.conversion import require_agreement, to_onnx
+
+    with TemporaryDirectory(prefix="dptkit-") as name:
+        folder = Path(name)
+        (folder / _STRIDE).write_text(str(network.encoder.stride), "utf-8")
+        to_onnx(network, folder / _ONNX)
+        backend = _read_onnx(folder, choice)
         require_agreement(backend, network)
         if cache is not None:
-            cache.store(facts, write)
-        return backend
-    with TemporaryDirectory(prefix="dptkit-") as folder:
-        write(Path(folder))
-        backend = _read(Path(folder), choice)
-        require_agreement(backend, network)
-        if cache is not None:
-            cache.store(facts, lambda entry: _copy(Path(folder), entry))
+            cache.store(facts, lambda entry: _copy(folder, entry))
         return backend
 
 
@@ -184,7 +211,7 @@ def _copy(folder: Path, entry: Path) -> None:
 
 
 def _facts(spec: ModelSpec, sha256: str, choice: Choice, token_merge: float) -> dict[str, str]:
-    """All that a compiled model depends on. Of the specification only the network: sizes are free in the graph."""
+    """All that a compiled model depends on beside sizes. Of the specification only the network."""
     engine = onnx_backend.identity() if choice.engine == "onnx" else openvino_backend.identity()
     return {
         "weights": sha256,

@@ -17,7 +17,7 @@ from dptkit.image_io import count_pixels, read_image
 from dptkit.outputs import DepthMap, Provenance, SegmentationMap
 from dptkit.overlap import Overlap
 from dptkit.postprocess import decode_depth, decode_segmentation
-from dptkit.preprocess import preprocess, with_size
+from dptkit.preprocess import preprocess
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice
 from dptkit.runtime.choice import check_token_merge
 from dptkit.runtime.memory import predict_within_memory
@@ -165,9 +165,8 @@ def load(
         token_merge=token_merge,
         progress=progress,
         streams=streams,
+        size=size,
     )
-    if size is not None:
-        spec = replace(spec, preprocess=with_size(spec.preprocess, size))
     side_by_side = streams if backend.engine == "openvino" else 1
     merged = check_token_merge(token_merge)
     return Predictor(spec, backend, sha256, background=background, token_merge=merged, streams=side_by_side)

@@ -26,6 +26,10 @@ _AT_ONCE = 1 << 20
 _IN_CACHE = 1 << 15
 """Pixels of a strip of such a picture: 768 kB in float64."""
 
+_COMMON = ((1, 1), (3, 4), (2, 3), (9, 16))
+_LARGE = 1000
+"""Times which those are (height, width) of pictures larger than any network input."""
+
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 
 
@@ -52,6 +56,15 @@ def network_size(height: int, width: int, config: PreprocessConfig) -> tuple[int
         _to_multiple(scale * height, config.multiple_of, bound * target_height),
         _to_multiple(scale * width, config.multiple_of, bound * target_width),
     )
+
+
+def common_sizes(config: PreprocessConfig) -> frozenset[tuple[int, int]]:
+    """(height, width) that most pictures are resized to: `config.size`, and what 1:1, 4:3, 3:2 and 16:9 become.
+
+    Upright too. Pictures of rounded sides, such as 500 x 333, may become 32 pixels more or less, which is another size.
+    """
+    pictures = {(_LARGE * sides[0], _LARGE * sides[1]) for ratio in _COMMON for sides in (ratio, ratio[::-1])}
+    return frozenset({config.size, *(network_size(*picture, config) for picture in pictures)})
 
 
 def _to_multiple(side: float, multiple: int, bound: int) -> int:

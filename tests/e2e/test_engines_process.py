@@ -82,9 +82,9 @@ def test_a_warm_cache_needs_no_torch(cache: dict[str, str], picture: Path, tmp_p
     assert origin.precision == openvino_backend.precisions()[0]
 
 
-def test_another_network_size_shares_the_compiled_model(cache: dict[str, str], picture: Path, tmp_path: Path) -> None:
-    before = entries(cache)
-    assert dpt("depth", picture, "-o", tmp_path, "--size", "96", env=cache).returncode == 0
+def test_unusual_sizes_share_a_compiled_model(cache: dict[str, str], tmp_path: Path) -> None:
+    wide, before = save_pictures(tmp_path / "in", 1, size=(90, 30)), entries(cache)
+    assert dpt("depth", wide, "-o", tmp_path, "--size", "96", env=cache).returncode == 0
     assert entries(cache) == before
 
 
@@ -105,8 +105,8 @@ def damage(path: Path) -> None:
 
 def test_a_damaged_compiled_model_is_made_anew(cache: dict[str, str], picture: Path, tmp_path: Path) -> None:
     wanted = values(dpt("depth", picture, "-o", tmp_path / "a", *SMALL, env=cache))
-    for blob in (entry / "model.blob" for entry in entries(cache)):
-        damage(blob)
+    for entry in entries(cache):
+        damage(next(entry.glob("model.b*")))
     ran = dpt("depth", picture, "-o", tmp_path / "b", *SMALL, env=cache)
     assert "model.blob is not what was written; making it anew" in ran.stderr
     np.testing.assert_array_equal(values(ran), wanted)
@@ -121,9 +121,9 @@ def test_a_whole_file_that_openvino_refuses_is_made_anew(cache: dict[str, str], 
 
     wanted = values(dpt("depth", picture, "-o", tmp_path / "a", *SMALL, env=cache))
     for entry in entries(cache):
-        found = json.loads((entry / "entry.json").read_text())
-        (entry / "model.blob").write_bytes(b"junk" * 100)
-        found["parts"]["model.blob"] = {"size": 400, "sha256": hashlib.sha256(b"junk" * 100).hexdigest()}
+        found, part = json.loads((entry / "entry.json").read_text()), next(entry.glob("model.b*"))
+        part.write_bytes(b"junk" * 100)
+        found["parts"][part.name] = {"size": 400, "sha256": hashlib.sha256(b"junk" * 100).hexdigest()}
         (entry / "entry.json").write_text(json.dumps(found))
     ran = dpt("depth", picture, "-o", tmp_path / "b", *SMALL, env=cache)
     assert "making it anew" in ran.stderr

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dptkit.config import PreprocessConfig
 from dptkit.errors import ConfigError
-from dptkit.preprocess import network_size, preprocess, with_size
+from dptkit.preprocess import common_sizes, network_size, preprocess, with_size
 from dptkit.presets import PRESETS
 
 COLUMNS = ("dpt-large", "dpt-hybrid-nyu", "dpt-hybrid-kitti", "dpt-large-ade20k", "dpt-lite")
@@ -120,6 +120,17 @@ def test_halves_round_to_even_as_in_numpy() -> None:
     config = PreprocessConfig(size=(384, 384))
     assert network_size(384, 208, config) == (384, 192)
     assert network_size(384, 240, config) == (384, 256)
+
+
+def test_common_sizes_are_those_of_most_pictures() -> None:
+    lite = PRESETS["dpt-lite"].spec.preprocess
+    wide = {(224, 288), (224, 320), (224, 384)}  # 4:3, 3:2, 16:9
+    assert common_sizes(lite) == {(224, 224), *wide, *((width, height) for height, width in wide)}
+    for picture in ((480, 640), (4032, 3024), (427, 640), (6000, 4000), (720, 1280), (1920, 1080), (1000, 1000)):
+        for config in (lite, with_size(lite, 256)):
+            assert network_size(*picture, config) in common_sizes(config)
+    assert network_size(300, 900, lite) not in common_sizes(lite)
+    assert (480, 640) in common_sizes(PRESETS["dpt-lite-street"].spec.preprocess), "what it was trained at"
 
 
 def test_height_comes_first() -> None:

@@ -58,6 +58,17 @@ def require_finite(raw: npt.NDArray[np.float32], precision: str, device: str) ->
     return raw
 
 
+def require_near(found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32], precision: str) -> None:
+    """Raises RuntimeError unless two graphs of one network gave the same but for rounding.
+
+    Bounds, shares of the largest number, are for what is broken.
+    """
+    largest = float(np.abs(wanted).max()) or 1.0  # all zero: a depth head's last ReLU may give nothing else
+    difference = float(np.abs(found - wanted).max()) / largest
+    if not difference < (1e-3 if precision == "float32" else 0.25):
+        raise RuntimeError(f"its numbers differ by {difference:.2g} of the largest")
+
+
 _MEMORY_WORDS = (
     "out of memory",
     "not enough memory",

@@ -19,9 +19,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from dptkit.runtime.backend import first_line
 
 _log = logging.getLogger("dptkit")
+
+Kept = TypeVar("Kept")
 
 _RECORD = "entry.json"
 _CHUNK = 1 << 20
@@ -53,6 +57,25 @@ class CompiledCache:
         with suppress(OSError):
             os.utime(entry / _RECORD)  # just used
         return entry
+
+    def has(self, facts: Mapping[str, str]) -> bool:
+        """Whether there is an entry, which `find` may yet find to be damaged."""
+        return (self._place(facts) / _RECORD).is_file()
+
+    def read(self, facts: Mapping[str, str], read: Callable[[Path], Kept]) -> Kept | None:
+        """What `read` makes of the checked entry; None if there is none. One that it refuses is removed.
+
+        It refuses by RuntimeError, OSError or ValueError.
+        """
+        entry = self.find(facts)
+        if entry is None:
+            return None
+        try:
+            return read(entry)
+        except (RuntimeError, OSError, ValueError) as error:
+            _log.warning("compiled model in %s: %s; making it anew", entry, first_line(error))
+            self.discard(entry)
+            return None
 
     def store(self, facts: Mapping[str, str], write: Callable[[Path], None]) -> Path | None:
         """Let `write` put the parts into a folder, which becomes the entry once it is whole.

@@ -18,7 +18,7 @@ from torch import nn
 
 from dptkit.model.dpt import DPT
 from dptkit.model.encoders.transformer import PositionEmbedding
-from dptkit.runtime.backend import Backend
+from dptkit.runtime.backend import Backend, require_near
 from dptkit.runtime.card import IMAGE
 from dptkit.runtime.card import OUTPUT as RAW
 from dptkit.runtime.openvino_import import import_openvino
@@ -90,7 +90,7 @@ def require_agreement(backend: Backend, network: DPT) -> None:
     """Raises RuntimeError unless the backend computes what the network does, NaN and infinity included.
 
     Some engines' ReLU turns NaN into zero, so that weights which hold it would give a picture instead of an error. One
-    small picture, of another size than was traced; bounds are for what is broken, not for rounding.
+    small picture, of another size than was traced.
     """
     height, width = example_picture(network).shape[2:]
     picture = torch.randn(1, 3, width, height, generator=torch.Generator().manual_seed(0))
@@ -98,11 +98,7 @@ def require_agreement(backend: Backend, network: DPT) -> None:
         wanted = network(picture).numpy()
     if not np.isfinite(wanted).all():
         raise RuntimeError("the weights hold NaN, infinity or huge values")
-    found = backend.predict(picture.numpy())
-    largest = float(np.abs(wanted).max()) or 1.0  # all zero: a depth head's last ReLU may give nothing else
-    difference = float(np.abs(found - wanted).max()) / largest
-    if not difference < (1e-3 if backend.precision == "float32" else 0.25):
-        raise RuntimeError(f"its numbers differ from torch's by {difference:.2g} of the largest")
+    require_near(backend.predict(picture.numpy()), wanted, backend.precision)
 
 
 def _any_size(network: nn.Module) -> Shape:

@@ -16,6 +16,7 @@ from dptkit.runtime.mapped_file import MappedFile
 from dptkit.runtime.openvino_import import import_openvino, openvino_core
 
 _DEVICE = "CPU"
+_IR, _IR_WEIGHTS = "model.xml", "model.bin"
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITIES: dict[Precision, str] = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
 
@@ -103,6 +104,16 @@ def write_compiled(compiled: Any, path: Path) -> None:
     """Keep a compiled model for `read_compiled`."""
     stream = compiled.export_model()
     path.write_bytes(stream if isinstance(stream, bytes) else stream.getbuffer())
+
+
+def write_graph(graph: Any, folder: Path) -> None:
+    """Keep an openvino.Model for `read_graph`, with weights as it has them."""
+    import_openvino().serialize(graph, str(folder / _IR), str(folder / _IR_WEIGHTS))
+
+
+def read_graph(folder: Path) -> Any:
+    """The openvino.Model that `write_graph` kept. Raises RuntimeError if OpenVINO refuses it."""
+    return openvino_core().read_model(str(folder / _IR), str(folder / _IR_WEIGHTS))
 
 
 def read_compiled(path: Path, precision: Precision, stride: int, streams: int = 1) -> OpenVINOBackend:
