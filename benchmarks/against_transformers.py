@@ -4,7 +4,7 @@ Both sides load one file with random weights, which this script writes (1.4 GB f
 alternate within one run; a figure is the median of the rounds' ratios. The share of the matrix product rate is the
 network's own operations, counted by torch, over the time of a prediction, against a large bfloat16 product in torch
 between the predictions.
-Run: python benchmarks/against_transformers.py [--only large|hybrid] [--rounds 5] [--json FILE]
+Run: python benchmarks/against_transformers.py [--only large|hybrid] [--rounds 11] [--json FILE]
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def product_rate(dtype: torch.dtype) -> tuple[Callable[[], object], float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=list(TARGETS), help="this network; both if not given")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     results = Results(options.json, {"transformers": version("transformers")})

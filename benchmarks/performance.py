@@ -66,7 +66,7 @@ SCRIPTS = (
         # Of a second or two a picture, to be a few minutes.
         (
             *("{photos}", "--model", "dpt-large", "--random", "{work}"),
-            *("--count", "12", "--rounds", "3", "--in-process"),
+            *("--count", "16", "--rounds", "7", "--in-process"),
         ),
         "dpt-large",
     ),
