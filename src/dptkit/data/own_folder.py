@@ -11,13 +11,13 @@ Split "all" is everything, to evaluate on.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dptkit.data.folder import Kind, manifest_splits, open_manifest, open_pairs
+from dptkit.data.held_out import held_groups
 from dptkit.data.pairs import PairedFiles, check_split, names_in, require_folder
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
@@ -79,17 +79,10 @@ def hold_out(dataset: PairedFiles, split: str) -> PairedFiles:
     wanted = max(1, len(pairs) // HELD_OUT)
     if len(pairs) < 2:
         raise DataError(f"folder: {printable(dataset.root)} has a single pair; nothing can be held out to validate")
-    sizes = Counter(pair.group for pair in pairs)
-    if len(sizes) == 1:
+    if len({pair.group for pair in pairs}) == 1:
         held = {pair.name for pair in sorted(pairs, key=lambda pair: pair.name)[-wanted:]}
     else:
-        groups: set[str] = set()
-        count = 0
-        for group, size in sorted(sizes.items(), key=lambda item: (item[1], item[0])):
-            if groups and abs(count + size - wanted) >= abs(count - wanted):
-                break
-            groups.add(group)
-            count += size
+        groups = held_groups((pair.group for pair in pairs), wanted)
         held = {pair.name for pair in pairs if pair.group in groups}
     return replace(dataset, pairs=tuple(pair for pair in pairs if (pair.name in held) == (split == "val")))
 
