@@ -267,7 +267,7 @@ def peak_of(folder: Path, count: int) -> int:
 
 
 def test_a_large_folder_needs_no_more_memory_than_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = 250, 4_000
+    small, large = 400, 2_400
     monkeypatch.setattr(inputs, "NAMES_AT_ONCE", small)
     for folder, count in ((tmp_path / "small", small), (tmp_path / "large", large)):
         folder.mkdir()
