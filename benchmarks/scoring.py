@@ -27,7 +27,7 @@ from dptkit.evaluation.protocol import DepthProtocol, Protocol
 from dptkit.evaluation.protocols import find_protocol
 from dptkit.evaluation.scoring import fit_of_parts, part_of_fit, score_picture
 from dptkit.evaluation.subject import ImagePredictor
-from dptkit.evaluation.temporal import Frame, frame_pair_error
+from dptkit.evaluation.temporal import Frame, Scratch, frame_pair_error
 from dptkit.outputs import DepthMap
 
 Seconds = tuple[float, float, float]
@@ -99,6 +99,7 @@ def _videos(samples: Sequence[Sample], subject: ImagePredictor, protocol: Protoc
             predicting.append(between - start)
         fit = fit_of_parts(parts, protocol)
         before: Frame | None = None
+        scratch = Scratch()
         for k, sample in enumerate(frames):
             start = time.perf_counter()
             prediction = subject.predict(sample.image)
@@ -112,7 +113,7 @@ def _videos(samples: Sequence[Sample], subject: ImagePredictor, protocol: Protoc
             depth, (top, left, _, _) = aligned_depth(pixels, protocol, fit), pixels.window
             (fx, fy, cx, cy), here = sample.intrinsics, Frame(depth, sample.camera_pose)
             if before is not None:
-                frame_pair_error(before, here, (fx, fy, cx - left, cy - top))
+                frame_pair_error(before, here, (fx, fy, cx - left, cy - top), scratch)
             done = time.perf_counter()
             if before is not None:
                 yield (predicted - start + predicting[k]) / 2, fitting[k] + done - predicted, done - scored

@@ -17,6 +17,7 @@ from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import DOMAINS
 from dptkit.evaluation.masks import Window, crop_window, evaluation_mask
 from dptkit.evaluation.protocol import DepthProtocol, MapInterpolation
+from dptkit.image_io.strips import row_strips
 from dptkit.outputs import DepthMap
 
 Array = npt.NDArray[np.float64]
@@ -28,13 +29,6 @@ used before. Larger ones the system gives anew for each picture, page by page, w
 
 _SMALLEST = 1e-8
 """Inverse depth below it is taken for it, in 1/m, as where the head inverts (isl-org/DPT `dpt/models.py`)."""
-
-
-def strips_of_rows(size: tuple[int, int]) -> Iterator[slice]:
-    """Rows of a map of `size` that have `STRIP` pixels together, one row at least."""
-    step = max(1, STRIP // max(1, size[1]))
-    for top in range(0, size[0], step):
-        yield slice(top, top + step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +51,7 @@ class DepthPixels:
 
         Raises DataError where a prediction that counts is not finite.
         """
-        for rows in strips_of_rows(self.size):
+        for rows in row_strips(*self.size, STRIP):
             valid = self.valid[rows]
             predicted, truth = (_counted(side[rows], valid) for side in (self.predicted, self.truth))
             if not len(truth):

@@ -17,10 +17,11 @@ from dptkit.data.sample import Sample
 from dptkit.evaluation.alignment import Fit, FitPart, apply_fit, fit_parts, gather_part
 from dptkit.evaluation.boundary import EdgeError, boundary_f1, boundary_f1_tolerant, edge_error
 from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels, Sums
-from dptkit.evaluation.depth_pixels import DepthPixels, depth_pixels, strips_of_rows
+from dptkit.evaluation.depth_pixels import STRIP, DepthPixels, depth_pixels
 from dptkit.evaluation.masks import Window
 from dptkit.evaluation.protocol import DepthProtocol
 from dptkit.evaluation.result import ImageResult
+from dptkit.image_io.strips import row_strips
 from dptkit.outputs import DepthMap
 
 Array = npt.NDArray[np.float64]
@@ -128,7 +129,7 @@ def aligned_depth(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Arr
     """Predicted depth of every pixel [h, w], above 0, after fit, rounding and clamp."""
     bounds = _bounds(pixels, protocol, fit)
     depth = np.empty(pixels.size)
-    for rows in strips_of_rows(pixels.size):
+    for rows in row_strips(*pixels.size, STRIP):
         depth[rows] = _to_depth(pixels.predicted[rows].astype(np.float64), protocol, fit, bounds)
     return depth
 

@@ -29,7 +29,7 @@ from dptkit.evaluation.reading_ahead import Read, read_ahead
 from dptkit.evaluation.result import ImageResult
 from dptkit.evaluation.scoring import fit_of_parts, part_of_fit
 from dptkit.evaluation.subject import ImagePredictor, Prediction
-from dptkit.evaluation.temporal import Frame, Intrinsics, frame_pair_error
+from dptkit.evaluation.temporal import Frame, Intrinsics, Scratch, frame_pair_error
 from dptkit.outputs import DepthMap, Provenance, Quantity
 
 
@@ -97,7 +97,7 @@ class _Video:
     """The two passes over one group."""
 
     def __init__(self, setting: Setting, folder: Path) -> None:
-        self._setting, self._folder = setting, folder
+        self._setting, self._folder, self._scratch = setting, folder, Scratch()
         self._problems: dict[int, str] = {}
         self._seconds: dict[int, dict[str, float]] = {}
         self._kinds: dict[int, tuple[Quantity, Provenance]] = {}
@@ -147,12 +147,11 @@ class _Video:
             return scored(setting, read, self._reader(read.index), partial(setting.score, fit=fit))
         return scored(setting, read, lambda _: here.prediction, lambda *_: here.scored(fit))
 
-    @staticmethod
-    def _apart(earlier: tuple[int, Frame] | None, place: int, here: _Placed | None) -> float | None:
+    def _apart(self, earlier: tuple[int, Frame] | None, place: int, here: _Placed | None) -> float | None:
         """The error of a picture and the one before it in its video, if both are there."""
         if here is None or earlier is None or earlier[0] != place - 1:
             return None
-        value = frame_pair_error(earlier[1], here.frame, here.intrinsics)
+        value = frame_pair_error(earlier[1], here.frame, here.intrinsics, self._scratch)
         return value if np.isfinite(value) else None
 
     def _placed(self, index: int, sample: Sample | OrdinalSample, fit: Fit) -> _Placed | None:
