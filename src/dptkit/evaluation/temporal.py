@@ -115,7 +115,7 @@ def reprojection_error(
     if target.shape != source.shape or (valid is not None and valid.shape != source.shape):
         raise ValueError(f"frames must have one size, not {source.shape} and {target.shape}")
     total, count = 0.0, 0
-    for rows in row_strips(*source.shape, STRIP):
+    for rows in row_strips(len(source), source.shape[1], STRIP):
         error, there = warped[rows], target[rows]
         seen = np.isfinite(error)
         if valid is not None:
