@@ -204,7 +204,7 @@ def _files_below(root: Path, suffixes: tuple[str, ...], suffix: str | None) -> l
             fits = file.lower().endswith(suffixes) if suffix is None else file.endswith(suffix)
             if fits and not file.startswith("."):
                 found.append(Path(folder, file).relative_to(root).as_posix())
-    return found
+    return sorted(found)
 
 
 def _numbers(path: Path) -> npt.NDArray[Any]:

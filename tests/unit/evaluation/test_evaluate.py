@@ -207,6 +207,11 @@ def test_a_video_has_one_fit_of_all_its_pictures() -> None:
     )
 
 
+def test_a_video_without_a_fit_is_scored_as_its_pictures_are() -> None:
+    scenes = Scenes(groups=GROUPS)
+    assert run(Guess(), scenes, replace(VIDEO, alignment="none")).images == run(Guess(), scenes).images
+
+
 def test_a_bad_picture_does_not_cost_its_video() -> None:
     scenes = Scenes(groups=GROUPS, broken={2: unreadable("x.png")}, invalid=(3, 7))
     result = run(Guess(failing={4: DataError("no prediction")}), scenes, VIDEO)
