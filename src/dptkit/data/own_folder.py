@@ -60,8 +60,8 @@ def open_folder(
     parts = _parts(root)
     if not parts:
         raise DataError(
-            f"folder: {printable(root)} has no manifest.csv, no {CLASSES}, no images/ and depth/, and no x.jpg beside x{_ENDING}.png "
-            "(in itself, or in train/ and val/)"
+            f"folder: {printable(root)} has no manifest.csv, no {CLASSES}, no images/ and depth/, and no x.jpg beside "
+            f"x{_ENDING}.png (in itself, or in train/ and val/)"
         )
     if split == "all":
         return _joined({part: _open_part(root, part, options, kind, scale) for part, options in parts.items()})
