@@ -20,13 +20,14 @@ from pathlib import Path
 
 from dptkit.data.registry import open_dataset
 from dptkit.data.sample import Sample
-from dptkit.evaluation.depth_scoring import aligned_depth
+from dptkit.evaluation.depth_pixels import depth_pixels
+from dptkit.evaluation.depth_scoring import aligned_depth, score_pixels
 from dptkit.evaluation.open_subject import open_subject
 from dptkit.evaluation.protocol import DepthProtocol, Protocol
 from dptkit.evaluation.protocols import find_protocol
 from dptkit.evaluation.scoring import fit_of_parts, part_of_fit, score_picture
 from dptkit.evaluation.subject import ImagePredictor
-from dptkit.evaluation.temporal import Frame, frame_pair_error
+from dptkit.evaluation.temporal import Frame, Scratch, frame_pair_error
 from dptkit.outputs import DepthMap
 
 Seconds = tuple[float, float, float]
@@ -98,19 +99,21 @@ def _videos(samples: Sequence[Sample], subject: ImagePredictor, protocol: Protoc
             predicting.append(between - start)
         fit = fit_of_parts(parts, protocol)
         before: Frame | None = None
+        scratch = Scratch()
         for k, sample in enumerate(frames):
             start = time.perf_counter()
             prediction = subject.predict(sample.image)
             predicted = time.perf_counter()
-            score_picture(prediction, sample, protocol, fit)
-            scored = time.perf_counter()
             assert isinstance(prediction, DepthMap)
             assert sample.camera_pose is not None
             assert sample.intrinsics is not None
-            depth, (top, left, _, _) = aligned_depth(prediction, sample, protocol, fit)
+            pixels = depth_pixels(prediction, sample, protocol)
+            score_pixels(pixels, sample, protocol, fit)
+            scored = time.perf_counter()
+            depth, (top, left, _, _) = aligned_depth(pixels, protocol, fit), pixels.window
             (fx, fy, cx, cy), here = sample.intrinsics, Frame(depth, sample.camera_pose)
             if before is not None:
-                frame_pair_error(before, here, (fx, fy, cx - left, cy - top))
+                frame_pair_error(before, here, (fx, fy, cx - left, cy - top), scratch)
             done = time.perf_counter()
             if before is not None:
                 yield (predicted - start + predicting[k]) / 2, fitting[k] + done - predicted, done - scored

@@ -164,6 +164,15 @@ def test_a_recipe_makes_a_step(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_a_recipe_does_not_choose_its_model_by_a_test_split(name: str) -> None:
+    config = read_config(CONFIGS[name])
+    on_disk = [source for source in config.validation if isinstance(source, OnDisk)]
+    assert not [source for source in on_disk if source.split == "test"]
+    trained = [(s.dataset, s.split, s.options) for s in config.sources if isinstance(s, OnDisk)]
+    assert not [source for source in on_disk if (source.dataset, source.split, source.options) in trained]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_a_recipe_can_be_checked(name: str, tmp_path: Path) -> None:
     """What `dpt train CONFIG --check` does: reads every source, makes a step of every phase, and leaves nothing."""
     config = in_miniature(read_config(CONFIGS[name]), tmp_path)

@@ -1,7 +1,8 @@
 """What the inputs of a command mean: files, folders, patterns and standard input, one at a time.
 
-Folders are streamed, so that one with a million pictures needs no more memory than one with ten. Where a result goes
-follows from the picture's path alone, so two pictures never share a result:
+Folders are streamed in the order of their names, as people count (frame2 before frame10), and one with a million
+pictures needs no more memory than one with `NAMES_AT_ONCE`: it is looked through again for each so many names. Where a
+result goes follows from the picture's path alone, so two pictures never share a result:
 
 - results mirror the inputs' folders below the deepest folder that all inputs have in common;
 - a picture keeps its ending in the results' names if another picture beside it has the same stem, if its stem itself
@@ -11,8 +12,10 @@ follows from the picture's path alone, so two pictures never share a result:
 from __future__ import annotations
 
 import glob
+import heapq
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -23,6 +26,13 @@ STANDARD_INPUT = "-"
 _STDIN_TARGET = "stdin"
 _OWN_ENDINGS = tuple({*DEPTH_SUFFIXES.values(), *SEGMENT_SUFFIXES.values()})
 _USUAL_ENDINGS = frozenset(case for suffix in SUPPORTED_SUFFIXES for case in (suffix, suffix.upper()))
+
+
+NAMES_AT_ONCE = 10_000
+"""Of one folder, in memory: about 5 MB."""
+
+_DIGITS = re.compile("([0-9]+)")
+_Order = tuple[tuple[str | int, ...], str]
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,12 @@ class BadInput:
 def find_inputs(arguments: Sequence[str], recursive: bool) -> Iterator[Input | BadInput]:
     """The pictures that command line arguments mean, in the order of the arguments.
 
-    A folder gives its pictures (by ending; with `recursive` those of its subfolders too) in the file system's order,
-    leaving out results of dptkit. A pattern that the shell left alone gives the files and folders it matches.
+    A folder gives its pictures by ending, in the order of `natural_order`, and with `recursive` then those of its
+    subfolders, leaving out results of dptkit. A pattern that the shell left alone gives the files and folders it
+    matches, in that order too.
     """
     root = _common_folder(arguments)
-    for found in _find(arguments, recursive):
+    for found in _find(arguments, recursive, _pictures_in_order):
         if isinstance(found, BadInput):
             yield found
         elif found == STANDARD_INPUT:
@@ -60,20 +71,30 @@ def find_inputs(arguments: Sequence[str], recursive: bool) -> Iterator[Input | B
 
 def count_inputs(arguments: Sequence[str], recursive: bool) -> int:
     """How many `find_inputs` will give, if nothing changes meanwhile; quicker than finding them."""
-    return sum(1 for _ in _find(arguments, recursive))
+    return sum(1 for _ in _find(arguments, recursive, _pictures))
 
 
-def _find(arguments: Sequence[str], recursive: bool) -> Iterator[str | BadInput]:
+def natural_order(name: str) -> _Order:
+    """A key that sorts numbers in names by value: frame2 before frame10. Different names have different keys."""
+    parts = _DIGITS.split(name)
+    return tuple(int(part) if number % 2 else part for number, part in enumerate(parts)), name
+
+
+_List = Callable[[str], Iterator[str]]
+"""The paths of a folder's own pictures. Raises OSError."""
+
+
+def _find(arguments: Sequence[str], recursive: bool, pictures: _List) -> Iterator[str | BadInput]:
     for argument in dict.fromkeys(arguments):
         if argument == STANDARD_INPUT:
             yield argument
         elif os.path.isdir(argument):
             hint = "" if recursive else "; --recursive looks into its subfolders too"
-            yield from _or_bad(_walk(argument, recursive), argument, f"no pictures in this folder{hint}")
+            yield from _or_bad(_walk(argument, recursive, pictures), argument, f"no pictures in this folder{hint}")
         elif os.path.lexists(argument):
             yield argument
         elif glob.has_magic(argument):
-            yield from _or_bad(_matching(argument, recursive), argument, "no picture matches this pattern")
+            yield from _or_bad(_matching(argument, recursive, pictures), argument, "no picture matches this pattern")
         else:
             yield BadInput(argument, "no such file or folder")
 
@@ -85,28 +106,46 @@ def _or_bad(found: Iterator[str | BadInput], name: str, problem: str) -> Iterato
     yield from found
 
 
-def _walk(folder: str, recursive: bool) -> Iterator[str | BadInput]:
-    subfolders = []
+def _walk(folder: str, recursive: bool, pictures: _List) -> Iterator[str | BadInput]:
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    subfolders.append(entry.path)
-                elif _is_picture(entry.path) and entry.is_file():
-                    yield entry.path
+        yield from pictures(folder)
+        subfolders = _subfolders(folder) if recursive else []
     except OSError as error:
         yield BadInput(folder, f"cannot read this folder: {error.strerror or error}")
-    if recursive:
-        for subfolder in sorted(subfolders):
-            yield from _walk(subfolder, recursive)
+        return
+    for subfolder in sorted(subfolders, key=natural_order):
+        yield from _walk(subfolder, recursive, pictures)
 
 
-def _matching(pattern: str, recursive: bool) -> Iterator[str | BadInput]:
-    for path in glob.iglob(pattern, recursive=True):
+def _pictures(folder: str, after: _Order | None = None) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or (after is not None and natural_order(entry.name) <= after):
+                continue
+            if _is_picture(entry.path) and entry.is_file():
+                yield entry.path
+
+
+def _pictures_in_order(folder: str) -> Iterator[str]:
+    last: _Order | None = None
+    while True:
+        names = (natural_order(os.path.basename(path)) for path in _pictures(folder, last))
+        chosen = heapq.nsmallest(NAMES_AT_ONCE, names)
+        yield from (os.path.join(folder, name) for _, name in chosen)
+        if len(chosen) < NAMES_AT_ONCE:
+            return
+        last = chosen[-1]
+
+
+def _subfolders(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [e.path for e in entries if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)]
+
+
+def _matching(pattern: str, recursive: bool, pictures: _List) -> Iterator[str | BadInput]:
+    for path in sorted(glob.iglob(pattern, recursive=True), key=natural_order):
         if os.path.isdir(path):
-            yield from _walk(path, recursive)
+            yield from _walk(path, recursive, pictures)
         elif _is_picture(path):
             yield path
 

@@ -39,6 +39,7 @@ from dptkit.image_io.names import printable
 Kind = Literal["depth", "relative_depth", "disparity", "inverse_depth", "labels"]
 """What stored numbers, times a scale, are: metres · depth up to scale · relative inverse depth · 1/m · class ids."""
 
+CLASSES = "classes.txt"
 _COLUMNS = ("source", "split", "name", "kind", "scale")
 _TARGET_SUFFIXES = (".png", ".npy", ".pfm", ".exr", ".tif", ".tiff")
 
@@ -119,7 +120,7 @@ def open_pairs(
 def open_labels(root: Path, split: str) -> PairedFiles:
     """Pictures with class ids: SPLIT/images, SPLIT/labels and classes.txt, one name a line, id 0 first."""
     require_folder("labels", root)
-    names = tuple(read_lines(require_file("labels", root, "classes.txt", "one class name a line, id 0 first")))
+    names = tuple(read_lines(require_file("labels", root, CLASSES, "one class name a line, id 0 first")))
     check_split("labels", split, label_splits(root))
     require_folder("labels", root, f"{split}/images", f"{split}/labels")
     pictures = _stems(root / split / "images", IMAGE_SUFFIXES, "", "")

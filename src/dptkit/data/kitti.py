@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from dptkit.data.augment_geometry import crop
+from dptkit.data.held_out import divide
 from dptkit.data.pairs import (
     Intrinsics,
     Pair,
@@ -55,6 +56,7 @@ def open_kitti(
     skip_without_depth: bool = False,
     first: int = 0,
     last: int | None = None,
+    hold_out: int = 0,
 ) -> PairedFiles:
     """Pictures of Eigen's split with improved ground truth, split train or test; or whole videos, split val-videos.
 
@@ -65,8 +67,9 @@ def open_kitti(
     val-videos takes no list: of each drive in `depth`/val it is every frame of the left camera that has depth.
     first, last: frames of each drive, as of a slice. A sample's group is its drive; intrinsics are given where the
     date's calib_cam_to_cam.txt is there.
+    hold_out: one in so many training pictures, in whole drives, is split val instead.
     """
-    check_split("kitti", split, (*LISTS, VIDEOS))
+    check_split("kitti", split, (*LISTS, VIDEOS, *(("val",) if hold_out else ())))
     require_folder("kitti", root, images, depth)
     if split == VIDEOS:
         if list_file is not None:
@@ -74,7 +77,7 @@ def open_kitti(
         require_folder("kitti", root, f"{depth}/val")
         files = _video_files(root, f"{depth}/val")
     else:
-        files = _listed(root, list_file or LISTS[split], depth)
+        files = _listed(root, list_file or LISTS["train" if split == "val" else split], depth)
     camera = lru_cache(maxsize=None)(lambda date, side: _intrinsics(root / images / date, side))
     pairs = []
     for image, truth in files:
@@ -84,14 +87,23 @@ def open_kitti(
         image = f"{images}/{_existing(root / images, image)}".removeprefix("./")
         name = f"{drive}/{side}/{Path(image).stem}"
         pairs.append(Pair(image, (truth,), name, drive, decode_kitti, camera(drive[:10], side)))
-    return PairedFiles("kitti", root, of_each_group(pairs, first, last)).require(split)
+    dataset = PairedFiles("kitti", root, of_each_group(pairs, first, last))
+    if hold_out and split in ("train", "val"):
+        dataset = divide(dataset, split, hold_out, lambda pair: pair.group)
+    return dataset.require(split)
 
 
 def open_kitti_bts(
-    root: Path, split: str, *, list_file: str | None = None, first: int = 0, last: int | None = None
+    root: Path,
+    split: str,
+    *,
+    list_file: str | None = None,
+    first: int = 0,
+    last: int | None = None,
+    hold_out: int = 0,
 ) -> PairedFiles:
     """BTS's folders: the dates directly in ROOT, and ROOT/data_depth_annotated. Otherwise as `open_kitti`."""
-    opened = open_kitti(root, split, list_file=list_file, images=".", first=first, last=last)
+    opened = open_kitti(root, split, list_file=list_file, images=".", first=first, last=last, hold_out=hold_out)
     return opened.with_name("kitti-bts")
 
 

@@ -18,10 +18,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, Literal
 
 import numpy as np
 
+from dptkit.data.held_out import divide
 from dptkit.data.pairs import (
     Pair,
     PairedFiles,
@@ -97,13 +99,14 @@ def open_nyu(root: Path, split: str, *, depth: Literal["raw", "filled"] = "raw")
     return NyuLabelled(path, numbers, tuple(scenes[number] for number in numbers), depth)
 
 
-def open_nyu_bts(root: Path, split: str, *, list_file: str | None = None) -> PairedFiles:
+def open_nyu_bts(root: Path, split: str, *, list_file: str | None = None, hold_out: int = 0) -> PairedFiles:
     """BTS's folders: sync/SCENE/{rgb,sync_depth}_NNNNN.{jpg,png} (train), official_splits/test/SCENE/... (test).
 
     list_file: a text file in `root` such as nyudepthv2_train_files_with_gt.txt, whose lines are picture, depth and
     focal length; without one every picture of the split's folder is taken. Depth is 16-bit millimetres, 0 = none.
+    hold_out: one in so many training pictures, in whole scenes (kitchen_0028a and b are one), is split val instead.
     """
-    folders = {"train": "sync", "test": "official_splits/test"}
+    folders = {"train": "sync", "test": "official_splits/test"} | ({"val": "sync"} if hold_out else {})
     check_split("nyuv2-bts", split, folders)
     folder = folders[split]
     require_folder("nyuv2-bts", root, folder)
@@ -119,12 +122,20 @@ def open_nyu_bts(root: Path, split: str, *, list_file: str | None = None) -> Pai
         )
         for image, depth in lines
     )  # fmt: skip
-    return PairedFiles("nyuv2-bts", root, pairs).require(split)
+    dataset = PairedFiles("nyuv2-bts", root, pairs)
+    if hold_out and split != "test":
+        dataset = divide(dataset, split, hold_out, _scene)
+    return dataset.require(split)
 
 
 def decode_millimetres(paths: Sequence[Path]) -> Target:
     """16-bit millimetres, 0 = none -> metres."""
     return depth_target(scaled(read_codes(paths[0]), 0.001))
+
+
+def _scene(pair: Pair) -> str:
+    """Without the letter that divides a scene's recording."""
+    return pair.group.rstrip(ascii_lowercase) if pair.group[-2:-1].isdecimal() else pair.group
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, str]]:

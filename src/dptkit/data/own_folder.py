@@ -1,8 +1,9 @@
-"""Your own pictures with depth, whichever way they lie: what a folder is, is told by its files.
+"""Your own pictures with depth or class ids, whichever way they lie: what a folder is, is told by its files.
 
 ROOT/manifest.csv                                  as `manifest`
 ROOT/images/x.jpg, ROOT/depth/x.png                as `pairs`, whole or in ROOT/train and ROOT/val
 ROOT/x.jpg, ROOT/x_depth.png                       pairs in one folder, whole or in ROOT/train and ROOT/val
+ROOT/classes.txt, ROOT/SPLIT/images, .../labels    class ids, as `labels`
 
 Where nobody divided the samples, a tenth is held out as split "val", or what comes near it in whole groups (of the
 manifest, or subfolders), the smallest first; of a single group the last by name, as neighbours in a video are alike.
@@ -11,13 +12,13 @@ Split "all" is everything, to evaluate on.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dptkit.data.folder import Kind, manifest_splits, open_manifest, open_pairs
+from dptkit.data.folder import CLASSES, Kind, manifest_splits, open_labels, open_manifest, open_pairs
+from dptkit.data.held_out import held_groups
 from dptkit.data.pairs import PairedFiles, check_split, names_in, require_folder
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
@@ -40,7 +41,7 @@ def open_folder(
     scale: float | None = None,
     sources: Sequence[str] | None = None,
 ) -> PairedFiles:
-    """A folder of pictures and depth; split train, val or all, or one that a manifest has.
+    """A folder of pictures and depth or class ids; split train, val or all, or one that a manifest or `labels` has.
 
     kind, scale: of pairs, as for `pairs`; without a scale, depth in PNG and TIFF is millimetres, in other files metres.
     sources: of a manifest, those to read. Raises DataError if the files tell nothing.
@@ -53,12 +54,14 @@ def open_folder(
         if len(splits) == 1 and split in _PARTS:
             return hold_out(open_manifest(root, next(iter(splits)), sources=sources), split)
         return open_manifest(root, split, sources=sources)
+    if (root / CLASSES).is_file():
+        return open_labels(root, split)
     check_split("folder", split, SPLITS)
     parts = _parts(root)
     if not parts:
         raise DataError(
-            f"folder: {printable(root)} has no manifest.csv, no images/ and depth/, and no x.jpg beside x{_ENDING}.png "
-            "(in itself, or in train/ and val/)"
+            f"folder: {printable(root)} has no manifest.csv, no {CLASSES}, no images/ and depth/, and no x.jpg beside "
+            f"x{_ENDING}.png (in itself, or in train/ and val/)"
         )
     if split == "all":
         return _joined({part: _open_part(root, part, options, kind, scale) for part, options in parts.items()})
@@ -79,17 +82,10 @@ def hold_out(dataset: PairedFiles, split: str) -> PairedFiles:
     wanted = max(1, len(pairs) // HELD_OUT)
     if len(pairs) < 2:
         raise DataError(f"folder: {printable(dataset.root)} has a single pair; nothing can be held out to validate")
-    sizes = Counter(pair.group for pair in pairs)
-    if len(sizes) == 1:
+    if len({pair.group for pair in pairs}) == 1:
         held = {pair.name for pair in sorted(pairs, key=lambda pair: pair.name)[-wanted:]}
     else:
-        groups: set[str] = set()
-        count = 0
-        for group, size in sorted(sizes.items(), key=lambda item: (item[1], item[0])):
-            if groups and abs(count + size - wanted) >= abs(count - wanted):
-                break
-            groups.add(group)
-            count += size
+        groups = held_groups((pair.group for pair in pairs), wanted)
         held = {pair.name for pair in pairs if pair.group in groups}
     return replace(dataset, pairs=tuple(pair for pair in pairs if (pair.name in held) == (split == "val")))
 

@@ -17,7 +17,8 @@ then still defined, so that a run can go on and the picture still counts:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,8 @@ DOMAINS: dict[Alignment, Domain] = {
     "inverse_median_mad": "inverse_depth",
 }
 """In which prediction and truth are given to a fit, and in which it is applied."""
+
+_LEAST_SQUARES = ("inverse_least_squares", "depth_least_squares")
 
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 """Values that differ by less than this share of the largest are the same up to the rounding of float64."""
@@ -59,13 +62,45 @@ def fit_alignment(kind: Alignment, predicted: Array, truth: Array, *, weights: A
     is the same as a pixel that is there twice.
     Raises ValueError for arrays that do not fit together, for values that are not finite and for negative weights.
     """
-    domain = DOMAINS[kind]
     if kind == "none":
-        return Fit(1.0, 0.0, domain, degenerate=False)
+        return Fit(1.0, 0.0, DOMAINS[kind], degenerate=False)
     p, t, w = _pixels(predicted, truth, weights)
-    if kind in ("inverse_least_squares", "depth_least_squares"):
-        return _Moments().with_part(p, t, w).fit(domain)
+    if kind in _LEAST_SQUARES:
+        return _Moments.of(p, t, w).fit(DOMAINS[kind])
     return _median_fit(kind, p, t, w)
+
+
+@dataclass(frozen=True, eq=False)
+class FitPart:
+    """What some pixels give to a fit: least squares needs their moments only, medians need them all."""
+
+    moments: _Moments
+    predicted: Array
+    truth: Array
+
+
+def gather_part(kind: Alignment, strips: Iterable[tuple[Array, Array]]) -> FitPart:
+    """Of pixels (predicted, truth), as of `fit_alignment`, which raises the same. Strip by strip where moments do."""
+    checked = (_pixels(predicted, truth, None)[:2] for predicted, truth in strips)
+    moments, kept = _Moments(), [(np.empty(0), np.empty(0))]
+    if kind in _LEAST_SQUARES:
+        for p, t in checked:
+            moments = moments.joined(_Moments.of(p, t, None))
+    elif kind == "none":
+        deque(checked, maxlen=0)
+    else:
+        kept = list(checked)
+    return FitPart(moments, *_end_to_end(kept))
+
+
+def fit_parts(kind: Alignment, parts: Iterable[FitPart]) -> Fit:
+    """One fit of all parts, as `fit_alignment` of all their pixels laid end to end."""
+    if kind in _LEAST_SQUARES:
+        moments = _Moments()
+        for part in parts:
+            moments = moments.joined(part.moments)
+        return moments.fit(DOMAINS[kind])
+    return fit_alignment(kind, *_end_to_end([(part.predicted, part.truth) for part in parts]))
 
 
 def fit_video(kind: Alignment, parts: Iterable[tuple[Array, Array]]) -> Fit:
@@ -73,25 +108,18 @@ def fit_video(kind: Alignment, parts: Iterable[tuple[Array, Array]]) -> Fit:
 
     Least squares is accumulated part by part and holds one part at a time; medians need all pixels at once.
     """
-    if kind == "none":
-        return fit_alignment(kind, np.empty(0), np.empty(0))
-    if kind in ("inverse_least_squares", "depth_least_squares"):
-        moments = _Moments()
-        for predicted, truth in parts:
-            moments = moments.with_part(*_pixels(predicted, truth, None))
-        return moments.fit(DOMAINS[kind])
-    pixels = [_pixels(predicted, truth, None)[:2] for predicted, truth in parts]
-    p, t = (np.concatenate([np.empty(0), *(part[side] for part in pixels)]) for side in (0, 1))
-    return fit_alignment(kind, p, t)
+    return fit_parts(kind, (gather_part(kind, [part]) for part in parts))
 
 
 def apply_fit(fit: Fit, predicted: Array) -> Array:
     """scale * predicted + shift, float64, of any shape. `predicted` must be in `fit.domain`, and so is what returns."""
-    return np.asarray(fit.scale * np.asarray(predicted, np.float64) + fit.shift)
+    aligned = np.multiply(np.asarray(predicted, np.float64), fit.scale)
+    aligned += fit.shift
+    return aligned
 
 
 def _pixels(predicted: Array, truth: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
-    """As float64, without pixels of weight 0, checked. No weights: 1 each."""
+    """As float64, without pixels of weight 0. No weights: 1 each."""
     p, t = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     w = None if weights is None else np.asarray(weights, np.float64)
     if p.ndim != 1 or p.shape != t.shape or (w is not None and p.shape != w.shape):
@@ -101,10 +129,23 @@ def _pixels(predicted: Array, truth: Array, weights: Array | None) -> tuple[Arra
         if not (np.isfinite(w).all() and (w >= 0).all()):
             raise ValueError("weights of an alignment must be finite and not negative")
         p, t, w = p[w > 0], t[w > 0], w[w > 0]
-    for name, side in (("prediction", p), ("truth", t)):
-        if len(side) and not (side.min() > -np.inf and side.max() < np.inf):  # NaN is neither
-            raise ValueError(f"{name} is not finite at a valid pixel")
     return p, t, w
+
+
+def _end_to_end(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    if len(parts) == 1:
+        return parts[0]
+    predicted, truth = (np.concatenate([np.empty(0), *(part[side] for part in parts)]) for side in (0, 1))
+    return predicted, truth
+
+
+def _ranges(p: Array, t: Array) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Least and largest of both. Raises ValueError for what is not finite."""
+    ranges = (float(p.min()), float(p.max())), (float(t.min()), float(t.max()))
+    for name, (low, high) in zip(("prediction", "truth"), ranges, strict=True):
+        if not (low > -np.inf and high < np.inf):  # NaN is neither
+            raise ValueError(f"{name} is not finite at a valid pixel")
+    return ranges
 
 
 @dataclass(frozen=True)
@@ -123,26 +164,33 @@ class _Moments:
     low: tuple[float, float] = (np.inf, np.inf)
     high: tuple[float, float] = (-np.inf, -np.inf)
 
-    def with_part(self, p: Array, t: Array, w: Array | None) -> _Moments:
+    @staticmethod
+    def of(p: Array, t: Array, w: Array | None) -> _Moments:
         if not len(p):
-            return self
+            return _Moments()
+        (low_p, high_p), (low_t, high_t) = _ranges(p, t)
         weight = float(len(p) if w is None else w.sum())
-        mean_p, mean_t = _mean(p, w), _mean(t, w)
-        along_p, along_t = p - mean_p, t - mean_t
-        total = self.weight + weight
-        share = weight / total
-        step_p, step_t = mean_p - self.mean_p, mean_t - self.mean_t
+        (mean_p, along_p), (mean_t, along_t) = _centred(p, w, weight), _centred(t, w, weight)
         with np.errstate(over="ignore", under="ignore"):  # the fit says so
             weighted = along_p if w is None else w * along_p
-            pp, pt = float(weighted @ along_p), float(weighted @ along_t)
+            # Not `@`: BLAS wakes its threads for it, which costs more than the product where the processor is busy.
+            pp, pt = (float(np.einsum("i,i", weighted, along)) for along in (along_p, along_t))
+        return _Moments(weight, mean_p, mean_t, pp, pt, (low_p, low_t), (high_p, high_t))
+
+    def joined(self, other: _Moments) -> _Moments:
+        if not (self.weight and other.weight):
+            return self if self.weight else other
+        total = self.weight + other.weight
+        share = other.weight / total
+        step_p, step_t = other.mean_p - self.mean_p, other.mean_t - self.mean_t
         return _Moments(
             total,
             self.mean_p + share * step_p,
             self.mean_t + share * step_t,
-            self.pp + pp + self.weight * share * step_p * step_p,
-            self.pt + pt + self.weight * share * step_p * step_t,
-            (min(self.low[0], float(p.min())), min(self.low[1], float(t.min()))),
-            (max(self.high[0], float(p.max())), max(self.high[1], float(t.max()))),
+            self.pp + other.pp + self.weight * share * step_p * step_p,
+            self.pt + other.pt + self.weight * share * step_p * step_t,
+            (min(self.low[0], other.low[0]), min(self.low[1], other.low[1])),
+            (max(self.high[0], other.high[0]), max(self.high[1], other.high[1])),
         )
 
     def fit(self, domain: Domain) -> Fit:
@@ -156,14 +204,18 @@ class _Moments:
         return Fit(scale, self.mean_t - scale * self.mean_p, domain, degenerate=scale <= 0)
 
 
+def _centred(values: Array, weights: Array | None, total: float) -> tuple[float, Array]:
+    """Weighted mean, and values without it; the second pass takes off what rounding left in the first."""
+    weighted = values if weights is None else weights * values
+    mean = float(weighted.sum()) / total
+    along = values - mean
+    rest = float((along if weights is None else weights * along).sum()) / total
+    along -= rest
+    return mean + rest, along
+
+
 def _mean(values: Array, weights: Array | None) -> float:
-    """Weighted; the second pass takes off what rounding left in the first."""
-    if weights is None:
-        mean = values.mean()
-        return float(mean + (values - mean).mean())
-    total = weights.sum()
-    mean = (weights * values).sum() / total
-    return float(mean + (weights * (values - mean)).sum() / total)
+    return _centred(values, weights, float(len(values) if weights is None else weights.sum()))[0]
 
 
 def _constant(low: float, high: float) -> bool:
@@ -174,13 +226,14 @@ def _median_fit(kind: Alignment, p: Array, t: Array, w: Array | None) -> Fit:
     domain = DOMAINS[kind]
     if not len(p):
         return Fit(1.0, 0.0, domain, degenerate=True)
+    ranges = _ranges(p, t)
     median_p, median_t = _median(p, w), _median(t, w)
     if kind == "median_scale":
         if median_p == 0 or median_t == 0:
             return Fit(1.0, 0.0, domain, degenerate=True)
         scale = median_t / median_p
         return Fit(scale, 0.0, domain, degenerate=scale <= 0)
-    if any(_constant(float(side.min()), float(side.max())) for side in (p, t)):
+    if any(_constant(low, high) for low, high in ranges):
         return Fit(0.0, median_t, domain, degenerate=True)
     scale = _mean(np.abs(t - median_t), w) / _mean(np.abs(p - median_p), w)
     return Fit(scale, median_t - scale * median_p, domain, degenerate=False)

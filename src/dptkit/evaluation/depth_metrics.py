@@ -138,32 +138,44 @@ class Pixels:
         return self.p - self.t
 
     @cached_property
+    def square(self) -> Array:
+        return self.difference**2
+
+    @cached_property
     def log_error(self) -> Array:
-        return np.log(self.p) - np.log(self.t)
+        error = np.log(self.p)
+        error -= np.log(self.t)
+        return error
+
+    @cached_property
+    def log_square_sum(self) -> float:
+        return float((self.log_error**2).sum())
 
     @cached_property
     def worse_ratio(self) -> Array:
-        return np.maximum(self.p / self.t, self.t / self.p)
+        return np.maximum(self.p, self.t) / np.minimum(self.p, self.t)
 
 
 def _abs_rel_sums(pixels: Pixels) -> Sums:
-    return len(pixels), float((np.abs(pixels.difference) / pixels.t).sum())
+    error = np.abs(pixels.difference)
+    error /= pixels.t
+    return len(pixels), float(error.sum())
 
 
 def _sq_rel_sums(pixels: Pixels) -> Sums:
-    return len(pixels), float((pixels.difference**2 / pixels.t).sum())
+    return len(pixels), float((pixels.square / pixels.t).sum())
 
 
 def _square_sums(pixels: Pixels) -> Sums:
-    return len(pixels), float((pixels.difference**2).sum())
+    return len(pixels), float(pixels.square.sum())
 
 
 def _log_sums(pixels: Pixels) -> Sums:
-    return len(pixels), float(pixels.log_error.sum()), float((pixels.log_error**2).sum())
+    return len(pixels), float(pixels.log_error.sum()), pixels.log_square_sum
 
 
 def _log_square_sums(pixels: Pixels) -> Sums:
-    return len(pixels), float((pixels.log_error**2).sum())
+    return len(pixels), pixels.log_square_sum
 
 
 def _log10_sums(pixels: Pixels) -> Sums:

@@ -1,26 +1,27 @@
 """From a predicted and a true depth map to numbers, in the order that a protocol's fields tell.
 
-crop -> resize -> domain of the fit -> mask -> fit -> 16-bit rounding -> clamp -> metres -> metrics. H W: the truth.
+`depth_pixels` -> fit -> 16-bit rounding -> clamp -> metres -> metrics. P: pixels that count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from dptkit.data.sample import Sample
-from dptkit.errors import ConfigError, DataError
-from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment
-from dptkit.evaluation.boundary import boundary_f1, boundary_f1_tolerant, edge_error
-from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels
-from dptkit.evaluation.masks import Window, crop_window, evaluation_mask
-from dptkit.evaluation.protocol import DepthProtocol, MapInterpolation
+from dptkit.evaluation.alignment import Fit, FitPart, apply_fit, fit_parts, gather_part
+from dptkit.evaluation.boundary import EdgeError, boundary_f1, boundary_f1_tolerant, edge_error
+from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels, Sums
+from dptkit.evaluation.depth_pixels import STRIP, DepthPixels, depth_pixels
+from dptkit.evaluation.masks import Window
+from dptkit.evaluation.protocol import DepthProtocol
 from dptkit.evaluation.result import ImageResult
+from dptkit.image_io.strips import row_strips
 from dptkit.outputs import DepthMap
 
 Array = npt.NDArray[np.float64]
@@ -28,19 +29,29 @@ Mask = npt.NDArray[np.bool_]
 
 _STEPS_PER_METRE = {"uint16_per_mm": 1000, "uint16_per_256th_m": 256}
 _LARGEST_CODE = 65535
-_SMALLEST = 1e-8
-"""Inverse depth below it is taken for it, in 1/m, as where the head inverts (isl-org/DPT `dpt/models.py`)."""
-
-MAP_METRICS: dict[str, Callable[[Array, Array, Mask], float]] = {
-    "boundary_f1": boundary_f1,
-    "boundary_f1_tolerant": boundary_f1_tolerant,
-    "edge_accuracy": lambda predicted, truth, valid: edge_error(predicted, truth, valid).accuracy,
-    "edge_completeness": lambda predicted, truth, valid: edge_error(predicted, truth, valid).completeness,
-}
-"""Metrics that need the map and not only its pixels: (predicted depth, true depth, valid) [H, W] -> value or NaN."""
 
 VIDEO_METRICS = ("temporal_alignment_error",)
 """Metrics of a picture and the one before it in its video; `dptkit.evaluation.video_groups` computes them."""
+
+
+class DepthMaps:
+    """Predicted and true depth [h, w], 1 where not valid, and what several metrics make of them, computed once."""
+
+    def __init__(self, predicted: Array, truth: Array, valid: Mask) -> None:
+        self.predicted, self.truth, self.valid = predicted, truth, valid
+
+    @cached_property
+    def edge_error(self) -> EdgeError:
+        return edge_error(self.predicted, self.truth, self.valid)
+
+
+MAP_METRICS: dict[str, Callable[[DepthMaps], float]] = {
+    "boundary_f1": lambda maps: boundary_f1(maps.predicted, maps.truth, maps.valid),
+    "boundary_f1_tolerant": lambda maps: boundary_f1_tolerant(maps.predicted, maps.truth, maps.valid),
+    "edge_accuracy": lambda maps: maps.edge_error.accuracy,
+    "edge_completeness": lambda maps: maps.edge_error.completeness,
+}
+"""Metrics that need the map and not only its pixels; NaN where they have no value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,29 +69,39 @@ class DepthComparison:
 
 
 def score_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit | None = None) -> ImageResult:
-    """Numbers of one picture. fit: that of its video, where the scope is a video.
+    """Numbers of one picture. fit: that of its video, where the scope is a video. Raises as `depth_pixels`."""
+    return score_pixels(depth_pixels(prediction, sample, protocol), sample, protocol, fit)
 
-    Raises DataError for a truth or a prediction that cannot be scored, ConfigError where the protocol does not fit
-    what was predicted.
-    """
-    domain = _in_domain(prediction, sample, protocol)
-    fit = fit or fit_alignment(protocol.alignment, domain.predicted, domain.truth)
-    pixels = Pixels(*_in_depth(domain, protocol, fit))
+
+def score_pixels(pixels: DepthPixels, sample: Sample, protocol: DepthProtocol, fit: Fit | None = None) -> ImageResult:
+    """As `score_depth`, of what `depth_pixels` gave. Raises DataError where a prediction that counts is not finite."""
+    fit = fit or _fit_of(pixels, protocol)
+    relative = sample.unit == "relative"
+    by_pixel = {
+        name: DEPTH_METRICS[name]
+        for name in protocol.metrics
+        if not (name in MAP_METRICS or name in VIDEO_METRICS or (relative and DEPTH_METRICS[name].needs_metres))
+    }
+    summed = dict.fromkeys(metric.pixel_sums for metric in by_pixel.values())
+    total: defaultdict[Callable[[Pixels], Sums], Sums] = defaultdict(tuple)
+    count = 0
+    for depths in _depths(pixels, protocol, fit):
+        strip = Pixels(*depths)
+        count += len(strip)
+        for sums in summed:
+            total[sums] = _added(total[sums], sums(strip))
+    of_maps = [name for name in protocol.metrics if name in MAP_METRICS]
+    maps = _maps(pixels, protocol, fit) if of_maps else None
     scores: dict[str, float | None] = {}
     counts: dict[str, list[float]] = {}
     for name in protocol.metrics:
-        if name in VIDEO_METRICS:
-            scores[name] = None
-            continue
-        if name in MAP_METRICS:
-            value = MAP_METRICS[name](domain.spread(pixels.p), domain.spread(pixels.t), domain.valid)
-        elif DEPTH_METRICS[name].needs_metres and sample.unit == "relative":
-            value = float("nan")
-        else:
-            sums = DEPTH_METRICS[name].pixel_sums(pixels)
-            value = DEPTH_METRICS[name].from_sums(sums)
+        value = float("nan")
+        if name in by_pixel:
+            value = by_pixel[name].from_sums(total[by_pixel[name].pixel_sums])
             if protocol.aggregation == "pooled":
-                counts[name] = [float(part) for part in sums]
+                counts[name] = [float(part) for part in total[by_pixel[name].pixel_sums]]
+        elif maps is not None and name in MAP_METRICS:
+            value = MAP_METRICS[name](maps)
         scores[name] = float(value) if np.isfinite(value) else None
     return ImageResult(
         sample.name,
@@ -88,7 +109,7 @@ def score_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, f
         sample.group,
         "degenerate" if fit.degenerate else "scored",
         scores,
-        pixels=len(pixels),
+        pixels=count,
         counts=counts,
         fit={"scale": fit.scale, "shift": fit.shift},
     )
@@ -98,175 +119,75 @@ def compare_depth(
     prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit | None = None
 ) -> DepthComparison:
     """Prediction and truth after everything that the protocol does to them, as maps."""
-    domain = _in_domain(prediction, sample, protocol)
-    fit = fit or fit_alignment(protocol.alignment, domain.predicted, domain.truth)
-    predicted, truth = _in_depth(domain, protocol, fit)
-    return DepthComparison(domain.spread(predicted), domain.spread(truth), domain.valid, fit, domain.window)
+    pixels = depth_pixels(prediction, sample, protocol)
+    fit = fit or _fit_of(pixels, protocol)
+    maps = _maps(pixels, protocol, fit)
+    return DepthComparison(maps.predicted, maps.truth, maps.valid, fit, pixels.window)
 
 
-def aligned_depth(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Window]:
-    """Predicted depth of every pixel [h, w], above 0, after fit, rounding and clamp; and its window of the truth."""
-    valid, window = _counted(sample, protocol)
-    whole = _predicted(prediction, sample, protocol, valid).astype(np.float64)
-    return _to_depth(whole, protocol, fit, lambda: float(_truth(sample, protocol, valid, window).min())), window
+def aligned_depth(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Array:
+    """Predicted depth of every pixel [h, w], above 0, after fit, rounding and clamp."""
+    bounds = _bounds(pixels, protocol, fit)
+    depth = np.empty(pixels.size)
+    for rows in row_strips(*pixels.size, STRIP):
+        depth[rows] = _to_depth(pixels.predicted[rows].astype(np.float64), protocol, fit, bounds)
+    return depth
 
 
-def fit_part(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> tuple[Array, Array]:
-    """What one picture gives to the fit of its video: predicted and true pixels [P] that count, in the fit's domain.
-
-    Raises as `score_depth`.
-    """
-    domain = _in_domain(prediction, sample, protocol)
-    return domain.predicted, domain.truth
+def fit_part(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> FitPart:
+    """What one picture gives to the fit of its video. Raises as `depth_pixels`."""
+    return gather_part(protocol.alignment, depth_pixels(prediction, sample, protocol).strips())
 
 
-class _Domain(NamedTuple):
-    """Where the fit is made. predicted, truth: float64 [P], the pixels of `valid` [h, w], a window of the truth."""
-
-    predicted: Array
-    truth: Array
-    valid: Mask
-    window: Window
-
-    def spread(self, values: Array) -> Array:
-        """[P] -> [h, w], 1 where not valid."""
-        whole = np.ones(self.valid.shape)
-        whole[self.valid] = values
-        return whole
+def _fit_of(pixels: DepthPixels, protocol: DepthProtocol) -> Fit:
+    parts = [] if protocol.alignment == "none" else [gather_part(protocol.alignment, pixels.strips())]
+    return fit_parts(protocol.alignment, parts)
 
 
-def _in_depth(domain: _Domain, protocol: DepthProtocol, fit: Fit) -> tuple[Array, Array]:
-    """Predicted and true depth [P] after fit, rounding and clamp."""
-    predicted = _to_depth(domain.predicted, protocol, fit, lambda: float(domain.truth.min()))
-    return predicted, np.reciprocal(domain.truth) if fit.domain == "inverse_depth" else domain.truth
+def _depths(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Iterator[tuple[Array, Array]]:
+    """Predicted and true depth [P] after fit, rounding and clamp, strip by strip."""
+    bounds = _bounds(pixels, protocol, fit)
+    for predicted, truth in pixels.strips():
+        depth = _to_depth(predicted, protocol, fit, bounds)
+        yield depth, np.reciprocal(truth, out=truth) if fit.domain == "inverse_depth" else truth
 
 
-def _to_depth(predicted: Array, protocol: DepthProtocol, fit: Fit, smallest_truth: Callable[[], float]) -> Array:
-    """Depth after fit, rounding and clamp. smallest_truth: of the pixels that count, in the domain of the fit."""
+def _maps(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> DepthMaps:
+    strips = list(_depths(pixels, protocol, fit))
+    predicted, truth = (pixels.spread(np.concatenate([strip[side] for strip in strips])) for side in (0, 1))
+    return DepthMaps(predicted, truth, pixels.valid)
+
+
+Bounds = tuple[float, float | None]
+"""Of aligned values, in the domain of the fit."""
+
+
+def _bounds(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Bounds:
+    low, high = protocol.prediction_range_m
+    if fit.domain == "inverse_depth":
+        low, high = (None if metres is None else 1 / metres for metres in (high, low))
+    return protocol.relative_floor * pixels.smallest_truth if low is None else low, high
+
+
+def _to_depth(predicted: Array, protocol: DepthProtocol, fit: Fit, bounds: Bounds) -> Array:
+    """Depth after fit, rounding and clamp."""
     aligned = apply_fit(fit, predicted)
     if protocol.rounding != "none":
         steps = _STEPS_PER_METRE[protocol.rounding]
-        aligned = np.clip(np.trunc(aligned * steps), 0, _LARGEST_CODE) / steps
-    low, high = protocol.prediction_range_m
-    if fit.domain == "inverse_depth":
-        smallest = protocol.relative_floor * smallest_truth() if high is None else 1 / high
-        np.clip(aligned, smallest, None if low is None else 1 / low, out=aligned)
-        return np.reciprocal(aligned, out=aligned)
-    return np.clip(aligned, protocol.relative_floor * smallest_truth() if low is None else low, high, out=aligned)
+        aligned *= steps
+        np.trunc(aligned, out=aligned)
+        _clamp(aligned, 0, _LARGEST_CODE)
+        aligned /= steps
+    _clamp(aligned, *bounds)
+    return np.reciprocal(aligned, out=aligned) if fit.domain == "inverse_depth" else aligned
 
 
-def _in_domain(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> _Domain:
-    """What counts of prediction and truth, in the domain of the fit."""
-    valid, window = _counted(sample, protocol)
-    truth = _truth(sample, protocol, valid, window)
-    predicted = _predicted(prediction, sample, protocol, valid)[valid].astype(np.float64)
-    if not np.isfinite(predicted).all():
-        raise DataError(f"{sample.name}: the prediction has no finite value at some pixels that count")
-    return _Domain(predicted, truth, valid, window)
+def _clamp(values: Array, low: float, high: float | None) -> None:
+    """In place. numpy's clip is for arrays that are larger."""
+    np.maximum(values, low, out=values)
+    if high is not None:
+        np.minimum(values, high, out=values)
 
 
-def _counted(sample: Sample, protocol: DepthProtocol) -> tuple[Mask, Window]:
-    """The pixels [h, w] of the truth that count, and the window of the whole truth that the crop leaves."""
-    if sample.quantity == "labels":
-        raise DataError(f"{sample.name}: has labels, but {protocol.name} compares depth")
-    size = (sample.target.shape[0], sample.target.shape[1])
-    try:
-        window = crop_window(protocol.crop, size)
-    except ValueError as error:
-        raise DataError(f"{sample.name}: {error}") from error
-    valid = _valid_truth(sample, protocol, size)[_cut(window)]
-    if protocol.mask_frame == "crop" and protocol.mask != "none":
-        valid = valid & _mask(protocol, (window[2], window[3]), sample.name)
-    if not valid.any():
-        raise DataError(f"{sample.name}: no pixel of the truth counts")
-    return valid, window
-
-
-def _cut(window: Window) -> tuple[slice, slice]:
-    top, left, height, width = window
-    return slice(top, top + height), slice(left, left + width)
-
-
-def _truth(sample: Sample, protocol: DepthProtocol, valid: Mask, window: Window) -> Array:
-    """[P], in the domain of the fit."""
-    truth = sample.target[_cut(window)][valid].astype(np.float64)
-    if (sample.quantity == "inverse_depth") != (DOMAINS[protocol.alignment] == "inverse_depth"):
-        np.reciprocal(truth, out=truth)
-    return truth
-
-
-def _valid_truth(sample: Sample, protocol: DepthProtocol, size: tuple[int, int]) -> Mask:
-    """Measured, in the protocol's range, and, for a mask of the whole truth, under it."""
-    valid = sample.valid & (sample.target > 0)  # inverse depth 0 is at infinity: no ratio to it
-    if sample.unit != "relative":
-        low, high = protocol.truth_range_m
-        if sample.quantity == "inverse_depth":
-            low, high = 1 / high if high else 0.0, 1 / low if low else None
-        if low:
-            valid &= sample.target > low
-        if high is not None:
-            valid &= sample.target < high
-    elif protocol.alignment == "none":
-        raise DataError(f"{sample.name}: the truth is known up to scale only, and {protocol.name} compares metres")
-    if protocol.mask_frame == "whole" and protocol.mask != "none":
-        valid = valid & _mask(protocol, size, sample.name)
-    return valid
-
-
-def _mask(protocol: DepthProtocol, size: tuple[int, int], name: str) -> Mask:
-    try:
-        return evaluation_mask(protocol.mask, size)
-    except ValueError as error:
-        raise DataError(f"{name}: {error}") from error
-
-
-def _predicted(prediction: DepthMap, sample: Sample, protocol: DepthProtocol, valid: Mask) -> npt.NDArray[np.float32]:
-    """The prediction at the truth's size, in the domain of the fit. valid: the pixels of the truth that count."""
-    size = (valid.shape[0], valid.shape[1])
-    inverse = DOMAINS[protocol.alignment] == "inverse_depth"
-    if prediction.quantity == "inverse_depth" and not inverse:
-        raise ConfigError(
-            f"{protocol.name} needs metres: {prediction.provenance.model} predicts relative inverse depth, whose scale "
-            "and shift are unknown; use a protocol that fits both in inverse depth"
-        )
-    if prediction.size != size and prediction.size == size[::-1]:
-        raise DataError(f"{sample.name}: the prediction lies on its side: {prediction.size} for {size}")
-    values = prediction.values
-    low, high = protocol.prediction_range_m
-    if not np.isfinite(values).all():  # as cleinc/bts: infinity is far, no number is near
-        if prediction.quantity == "inverse_depth" or low is None or high is None:
-            raise DataError(f"{sample.name}: the prediction has pixels without a finite value")
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    if prediction.quantity == "depth_m":
-        # A fit in depth takes affine-invariant depth, where 0 is a value; a lower bound takes it for that, as BTS.
-        if inverse or (low is None and protocol.alignment != "depth_least_squares"):
-            _check_positive(values, valid, sample.name)
-        if inverse:  # before the resize: cubic weights may leave nothing of a depth beside an edge
-            values = (1 / np.maximum(values, _SMALLEST)).astype(np.float32)
-    return resize_prediction(values, size, protocol.interpolation)
-
-
-def _check_positive(values: npt.NDArray[np.float32], valid: Mask, name: str) -> None:
-    """Raises DataError for depth of 0 or less where it counts; anywhere, if the map is of another size."""
-    empty = values <= 0
-    if values.shape == valid.shape:
-        empty &= valid
-    if empty.any():
-        raise DataError(f"{name}: the prediction has {np.count_nonzero(empty)} pixels of depth 0 or less")
-
-
-def resize_prediction(
-    values: npt.NDArray[np.float32], size: tuple[int, int], interpolation: MapInterpolation
-) -> npt.NDArray[np.float32]:
-    """float32 [h, w] -> [H, W], as torch.nn.functional.interpolate with the mode that the name says."""
-    if values.shape == size:
-        return values
-    height, width = size
-    values = np.ascontiguousarray(values)
-    if interpolation == "bilinear_aligned_corners":
-        rows = np.linspace(0, values.shape[0] - 1, height, dtype=np.float32)
-        columns = np.linspace(0, values.shape[1] - 1, width, dtype=np.float32)
-        places = np.meshgrid(columns, rows)
-        return np.asarray(cv2.remap(values, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
-    flag = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}[interpolation]
-    return np.asarray(cv2.resize(values, (width, height), interpolation=flag), np.float32)
+def _added(one: Sums, other: Sums) -> Sums:
+    return tuple(a + b for a, b in zip(one, other, strict=True)) if one else other

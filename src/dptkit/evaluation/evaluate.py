@@ -122,4 +122,4 @@ def _entries(setting: Setting, indices: Sequence[int], book: Journal | None) -> 
 
 def _each_picture(setting: Setting, indices: Sequence[int]) -> Iterator[Entry]:
     for read in read_ahead(setting.dataset, indices):
-        yield scored(setting, read, setting.predict, None)
+        yield scored(setting, read, setting.predict, setting.score)

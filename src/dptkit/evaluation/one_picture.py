@@ -49,6 +49,10 @@ class Setting:
             image = image[top : top + height, left : left + width].copy()
         return self.subject.predict(image)
 
+    def score(self, prediction: Prediction, sample: Sample | OrdinalSample, fit: Fit | None = None) -> ImageResult:
+        """See `score_picture`."""
+        return score_picture(prediction, sample, self.protocol, fit)
+
     def keep(self, sample: Sample | OrdinalSample, prediction: Prediction) -> None:
         """Write a prediction to the folder for them, if there is one."""
         if self.keep_predictions is not None:
@@ -69,7 +73,10 @@ class Setting:
 
 
 def scored(
-    setting: Setting, read: Read, predict: Callable[[Sample | OrdinalSample], Prediction], fit: Fit | None
+    setting: Setting,
+    read: Read,
+    predict: Callable[[Sample | OrdinalSample], Prediction],
+    score: Callable[[Prediction, Sample | OrdinalSample], ImageResult],
 ) -> Entry:
     """Predict and score what was read. DataError makes it skipped; it is raised nowhere."""
     seconds = dict.fromkeys(STAGES, 0.0) | {"reading": read.seconds}
@@ -82,7 +89,7 @@ def scored(
         setting.keep(read.sample, prediction)
         seconds[stage] = time.perf_counter() - started
         stage, started = "scoring", time.perf_counter()
-        image = score_picture(prediction, read.sample, setting.protocol, fit)
+        image = score(prediction, read.sample)
     except DataError as error:
         image = setting.skipped(read.index, read.sample, str(error))
     seconds[stage] = time.perf_counter() - started

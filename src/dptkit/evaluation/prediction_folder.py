@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from dptkit.image_io import NoRecordError, read_depth, read_labels, read_metadat
 from dptkit.image_io.names import printable
 from dptkit.label_sets import voc_palette
 from dptkit.outputs import DepthMap, Provenance, Quantity, SegmentationMap
+from dptkit.runtime.exported_files import sha256_of_file
 
 StoredQuantity = Literal["inverse_depth", "depth_m", "labels"]
 
@@ -70,24 +72,36 @@ class PredictionFolder:
         suffixes = (".png",) if quantity == "labels" else _DEPTH_SUFFIXES
         if suffix is not None and not suffix.lower().endswith(suffixes):
             raise ConfigError(f"suffix {suffix!r} must end in one of {', '.join(suffixes)}")
-        sizes = _sizes(self._root, suffixes, suffix)
-        if not sizes:
+        files = _files_below(self._root, suffixes, suffix)
+        if not files:
             raise DataError(f"{printable(self._root)}: no predictions ({suffix or ', '.join(suffixes)}) in it")
         self._files: dict[str, list[str]] = {}
-        for file in sizes:
+        for file in files:
             stem = file if suffix is not None else file[: -len(PurePosixPath(file).suffix)]
             self._files.setdefault(stem, []).append(file)
-        listing = "".join(f"{file}\0{size}\n" for file, size in sorted(sizes.items()))
-        self._sha256 = hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
         self._claimed: dict[str, str] = {}
 
     @property
     def identity(self) -> SubjectIdentity:
-        """The folder's last part; what was stated; a hash of the files' names and sizes."""
+        """The folder's last part; what was stated; a hash of the files' names and contents.
+
+        The files are read for it once, when it is first asked for. Raises DataError where one cannot be.
+        """
         details: dict[str, Any] = {"quantity": self._quantity, "scale": self._scale, "files_sha256": self._sha256}
         if self._suffix is not None:
             details["suffix"] = self._suffix
         return SubjectIdentity(printable(self._root.resolve().name), details=details)
+
+    @cached_property
+    def _sha256(self) -> str:
+        digest = hashlib.sha256()
+        for file in sorted(file for files in self._files.values() for file in files):
+            try:
+                content = sha256_of_file(self._root / file)
+            except OSError as error:
+                raise DataError(f"{printable(self._root / file)}: cannot be read ({error.strerror})") from error
+            digest.update(f"{file}\0{content}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def read(self, name: str, /) -> Prediction:
         """The prediction for a sample, at its own size.
@@ -179,19 +193,18 @@ class PredictionFolder:
         return DepthMap(values, quantity, valid, provenance)
 
 
-def _sizes(root: Path, suffixes: tuple[str, ...], suffix: str | None) -> dict[str, int]:
-    """Bytes of each file below `root` that ends in `suffix` (None: `suffixes`), by its path with forward slashes."""
+def _files_below(root: Path, suffixes: tuple[str, ...], suffix: str | None) -> list[str]:
+    """Files below `root` that end in `suffix` (None: `suffixes`), as paths with forward slashes."""
     if not root.is_dir():
         raise DataError(f"{printable(root)}: no such folder of predictions")
-    sizes = {}
+    found = []
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
             fits = file.lower().endswith(suffixes) if suffix is None else file.endswith(suffix)
             if fits and not file.startswith("."):
-                path = Path(folder, file)
-                sizes[path.relative_to(root).as_posix()] = path.stat().st_size
-    return sizes
+                found.append(Path(folder, file).relative_to(root).as_posix())
+    return sorted(found)
 
 
 def _numbers(path: Path) -> npt.NDArray[Any]:

@@ -17,7 +17,8 @@ from dptkit.data.contact_sheet import colour_inverse_depth, spread
 from dptkit.data.sample import IGNORED, Dataset, OrdinalDataset, OrdinalSample, Sample
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit
-from dptkit.evaluation.depth_scoring import compare_depth, resize_prediction
+from dptkit.evaluation.depth_pixels import resize_prediction
+from dptkit.evaluation.depth_scoring import compare_depth
 from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol
 from dptkit.evaluation.report_pairs import LEGEND, PairsPicture, compare_pairs, pairs_panels
 from dptkit.evaluation.result import EvaluationResult, ImageResult

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from dptkit.data.sample import IGNORED, OrdinalSample, Sample
 from dptkit.errors import ConfigError, DataError
-from dptkit.evaluation.alignment import Fit, fit_video
-from dptkit.evaluation.depth_scoring import fit_part, resize_prediction, score_depth
+from dptkit.evaluation.alignment import Fit, FitPart, fit_parts
+from dptkit.evaluation.depth_pixels import resize_prediction
+from dptkit.evaluation.depth_scoring import fit_part, score_depth
 from dptkit.evaluation.ordinal import ordinal_sums, pairwise_accuracy, values_at, whdr
 from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol, Protocol, SegmentationProtocol
 from dptkit.evaluation.result import ImageResult
@@ -26,8 +27,6 @@ from dptkit.evaluation.segmentation_metrics import (
 )
 from dptkit.evaluation.subject import Prediction
 from dptkit.outputs import DepthMap, SegmentationMap
-
-Array = npt.NDArray[np.float64]
 
 ORDINAL_METRICS = {"whdr": whdr, "pairwise_accuracy": pairwise_accuracy}
 
@@ -58,7 +57,7 @@ def fit_group(pairs: Iterable[tuple[Prediction, Sample | OrdinalSample]], protoc
     return fit_of_parts((part_of_fit(prediction, sample, protocol) for prediction, sample in pairs), protocol)
 
 
-def part_of_fit(prediction: Prediction, sample: Sample | OrdinalSample, protocol: Protocol) -> tuple[Array, Array]:
+def part_of_fit(prediction: Prediction, sample: Sample | OrdinalSample, protocol: Protocol) -> FitPart:
     """See `dptkit.evaluation.depth_scoring.fit_part`. Raises as `score_picture`."""
     if not isinstance(prediction, DepthMap) or not isinstance(sample, Sample):
         raise ConfigError(f"{protocol.name} compares depth maps")
@@ -67,11 +66,11 @@ def part_of_fit(prediction: Prediction, sample: Sample | OrdinalSample, protocol
     return fit_part(prediction, sample, protocol)
 
 
-def fit_of_parts(parts: Iterable[tuple[Array, Array]], protocol: Protocol) -> Fit:
+def fit_of_parts(parts: Iterable[FitPart], protocol: Protocol) -> Fit:
     """One fit for all pictures of a video. Raises ConfigError for a protocol without one."""
     if not isinstance(protocol, DepthProtocol):
         raise ConfigError(f"{protocol.name} fits nothing")
-    return fit_video(protocol.alignment, parts)
+    return fit_parts(protocol.alignment, parts)
 
 
 def score_pairs(prediction: DepthMap, sample: OrdinalSample, protocol: OrdinalProtocol) -> ImageResult:

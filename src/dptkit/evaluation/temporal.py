@@ -20,12 +20,12 @@ from math import nan
 import numpy as np
 import numpy.typing as npt
 
+from dptkit.evaluation.depth_pixels import STRIP
+from dptkit.image_io.strips import row_strips
+
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Intrinsics = tuple[float, float, float, float]
-
-_PIXELS = 10_240
-"""Warped at a time: arrays of 80 kB stay in the processor's cache, and their memory is used again."""
 
 
 def temporal_alignment_error(
@@ -48,7 +48,8 @@ def temporal_alignment_error(
             f"as many depths, poses and masks are needed, not {len(depths)}, {len(poses)} and {len(masks)}"
         )
     frames = [Frame(*each) for each in zip(depths, poses, masks, strict=True)]
-    errors = [error for pair in pairwise(frames) for error in _both_ways(*pair, intrinsics)]
+    scratch = Scratch()
+    errors = [error for pair in pairwise(frames) for error in _both_ways(*pair, intrinsics, scratch)]
     return _mean_of_present(errors)
 
 
@@ -61,20 +62,33 @@ class Frame:
     valid: Mask | None = None
 
 
-def frame_pair_error(before: Frame, after: Frame, intrinsics: Intrinsics) -> float:
+class Scratch:
+    """Memory for warped maps, used again from frame to frame: to be given it anew can take longer than to warp."""
+
+    def __init__(self) -> None:
+        self._values: Array = np.empty(0)
+
+    def of_size(self, count: int) -> Array:
+        """[count], with any values; the same memory as before, if it was as much."""
+        if len(self._values) != count:
+            self._values = np.empty(count)
+        return self._values
+
+
+def frame_pair_error(before: Frame, after: Frame, intrinsics: Intrinsics, scratch: Scratch | None = None) -> float:
     """What two successive frames add to the sum: the mean of both directions; NaN where nothing lands on anything.
 
     The mean over a video's pairs is `temporal_alignment_error`, if both directions of each have a value.
     """
-    return _mean_of_present(_both_ways(before, after, intrinsics))
+    return _mean_of_present(_both_ways(before, after, intrinsics, scratch))
 
 
-def _both_ways(before: Frame, after: Frame, intrinsics: Intrinsics) -> tuple[float, float]:
+def _both_ways(before: Frame, after: Frame, intrinsics: Intrinsics, scratch: Scratch | None) -> tuple[float, float]:
     forth = np.asarray(np.linalg.inv(after.pose) @ before.pose, np.float64)
     back = np.asarray(np.linalg.inv(forth), np.float64)
     return (
-        reprojection_error(before.depth, after.depth, intrinsics, forth, valid=after.valid),
-        reprojection_error(after.depth, before.depth, intrinsics, back, valid=before.valid),
+        reprojection_error(before.depth, after.depth, intrinsics, forth, valid=after.valid, scratch=scratch),
+        reprojection_error(after.depth, before.depth, intrinsics, back, valid=before.valid, scratch=scratch),
     )
 
 
@@ -84,38 +98,57 @@ def _mean_of_present(errors: Sequence[float]) -> float:
 
 
 def reprojection_error(
-    source: Array, target: Array, intrinsics: Intrinsics, source_to_target: Array, *, valid: Mask | None = None
+    source: Array,
+    target: Array,
+    intrinsics: Intrinsics,
+    source_to_target: Array,
+    *,
+    valid: Mask | None = None,
+    scratch: Scratch | None = None,
 ) -> float:
     """e(source -> target) of the module's formula; NaN where nothing lands on a valid pixel.
 
     source_to_target: [4, 4], camera to camera. valid: of the target.
     """
-    warped = warp_depth(source, intrinsics, source_to_target)
+    warped = warp_depth(source, intrinsics, source_to_target, scratch)
     _check(target)
     if target.shape != source.shape or (valid is not None and valid.shape != source.shape):
         raise ValueError(f"frames must have one size, not {source.shape} and {target.shape}")
-    seen = np.isfinite(warped) if valid is None else np.isfinite(warped) & valid
-    error = np.subtract(warped, target, out=warped)
-    np.abs(error, out=error)
-    error /= target
-    return float(np.mean(error[seen])) if seen.any() else nan
+    total, count = 0.0, 0
+    for rows in row_strips(len(source), source.shape[1], STRIP):
+        error, there = warped[rows], target[rows]
+        seen = np.isfinite(error)
+        if valid is not None:
+            seen &= valid[rows]
+        error -= there
+        np.abs(error, out=error)
+        error /= there
+        error[~seen] = 0
+        total += float(error.sum())
+        count += int(np.count_nonzero(seen))
+    return total / count if count else nan
 
 
-def warp_depth(depth: Array, intrinsics: Intrinsics, source_to_target: Array) -> Array:
-    """[H, W]: depth as another camera of the same intrinsics sees it; infinity where nothing lands."""
+def warp_depth(depth: Array, intrinsics: Intrinsics, source_to_target: Array, scratch: Scratch | None = None) -> Array:
+    """[H, W]: depth as another camera of the same intrinsics sees it; infinity where nothing lands.
+
+    scratch: where the result lies, until the next call with it.
+    """
     _check(depth)
     # A pixel (x, y) of depth d lands on (u / z, v / z), where (u, v, z) = matrix @ (x, y, 1) * d + offset.
     matrix, offset = _homography(intrinsics, np.asarray(source_to_target, np.float64))
     height, width = depth.shape
+    strips = list(row_strips(height, width, STRIP))
     columns = np.arange(width, dtype=np.float64)
+    rows = np.arange(strips[0].stop, dtype=np.float64)[:, None]
+    top = [m[0] * columns + (m[1] * rows + m[2]) for m in matrix]  # of the uppermost strip; further down m[1] is added
     nowhere = height * width  # a place of its own for what is behind the camera or beside the picture
-    seen = np.full(nowhere + 1, np.inf)
+    seen = (scratch or Scratch()).of_size(nowhere + 1)
+    seen.fill(np.inf)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # behind the camera
-        step = max(1, _PIXELS // width)
-        for top in range(0, height, step):
-            part = depth[top : top + step]
-            rows = np.arange(top, top + len(part), dtype=np.float64)[:, None]
-            u, v, z = (m[0] * columns + (m[1] * rows + m[2]) for m in matrix)
+        for strip in strips:
+            part = depth[strip]
+            u, v, z = (rays[: len(part)] + m[1] * strip.start for rays, m in zip(top, matrix, strict=True))
             for coordinate, moved in zip((u, v, z), offset, strict=True):
                 coordinate *= part
                 coordinate += moved

@@ -10,26 +10,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dptkit.data.sample import Dataset, OrdinalDataset, OrdinalSample, Sample
 from dptkit.errors import ConfigError, DataError
-from dptkit.evaluation.alignment import Fit
-from dptkit.evaluation.depth_scoring import VIDEO_METRICS, aligned_depth
+from dptkit.evaluation.alignment import Fit, FitPart
+from dptkit.evaluation.depth_pixels import depth_pixels
+from dptkit.evaluation.depth_scoring import VIDEO_METRICS, aligned_depth, score_pixels
 from dptkit.evaluation.journal import Entry
 from dptkit.evaluation.one_picture import STAGES, Setting, scored
 from dptkit.evaluation.protocol import DepthProtocol, Protocol
-from dptkit.evaluation.reading_ahead import read_ahead
+from dptkit.evaluation.reading_ahead import Read, read_ahead
+from dptkit.evaluation.result import ImageResult
 from dptkit.evaluation.scoring import fit_of_parts, part_of_fit
 from dptkit.evaluation.subject import ImagePredictor, Prediction
-from dptkit.evaluation.temporal import Frame, Intrinsics, frame_pair_error
+from dptkit.evaluation.temporal import Frame, Intrinsics, Scratch, frame_pair_error
 from dptkit.outputs import DepthMap, Provenance, Quantity
-
-Array = npt.NDArray[np.float64]
 
 
 def each_video(setting: Setting, indices: Sequence[int], todo: frozenset[int]) -> Iterator[Entry]:
@@ -83,11 +84,20 @@ def _camera(sample: Sample | OrdinalSample) -> tuple[Intrinsics, np.ndarray[tupl
     return sample.intrinsics, sample.camera_pose
 
 
+class _Placed(NamedTuple):
+    """A picture of a video as far as its neighbours concern it, and the rest of its scoring."""
+
+    prediction: DepthMap
+    frame: Frame
+    intrinsics: Intrinsics
+    scored: Callable[[Fit | None], ImageResult]
+
+
 class _Video:
     """The two passes over one group."""
 
     def __init__(self, setting: Setting, folder: Path) -> None:
-        self._setting, self._folder = setting, folder
+        self._setting, self._folder, self._scratch = setting, folder, Scratch()
         self._problems: dict[int, str] = {}
         self._seconds: dict[int, dict[str, float]] = {}
         self._kinds: dict[int, tuple[Quantity, Provenance]] = {}
@@ -112,8 +122,8 @@ class _Video:
             here = None
             started = time.perf_counter()
             if temporal and fit is not None and read.sample is not None and read.index not in self._problems:
-                here = self._frame(read.index, read.sample, fit)
-            earlier, before = before, here and (place[read.index], here[0])
+                here = self._placed(read.index, read.sample, fit)
+            earlier, before = before, here and (place[read.index], here.frame)
             if read.index not in todo:
                 continue
             apart = self._apart(earlier, place[read.index], here)
@@ -124,21 +134,27 @@ class _Video:
                 skipped = self._setting.skipped(read.index, read.sample, why)
                 entry = Entry(read.index, skipped, dict.fromkeys(STAGES, 0.0))
             else:
-                entry = scored(self._setting, read, self._reader(read.index), fit)
+                entry = self._scored(read, here, fit)
             image = entry.image
             if here is not None and image.state != "skipped":
                 image = replace(image, scores={**image.scores, VIDEO_METRICS[0]: apart})
             yield Entry(entry.index, image, {s: entry.seconds[s] + first.get(s, 0.0) for s in STAGES})
 
-    @staticmethod
-    def _apart(earlier: tuple[int, Frame] | None, place: int, here: tuple[Frame, Intrinsics] | None) -> float | None:
+    def _scored(self, read: Read, here: _Placed | None, fit: Fit | None) -> Entry:
+        """A picture that was placed has been read and brought to the truth's size already."""
+        setting = self._setting
+        if here is None:
+            return scored(setting, read, self._reader(read.index), partial(setting.score, fit=fit))
+        return scored(setting, read, lambda _: here.prediction, lambda *_: here.scored(fit))
+
+    def _apart(self, earlier: tuple[int, Frame] | None, place: int, here: _Placed | None) -> float | None:
         """The error of a picture and the one before it in its video, if both are there."""
         if here is None or earlier is None or earlier[0] != place - 1:
             return None
-        value = frame_pair_error(earlier[1], *here)
+        value = frame_pair_error(earlier[1], here.frame, here.intrinsics, self._scratch)
         return value if np.isfinite(value) else None
 
-    def _frame(self, index: int, sample: Sample | OrdinalSample, fit: Fit) -> tuple[Frame, Intrinsics] | None:
+    def _placed(self, index: int, sample: Sample | OrdinalSample, fit: Fit) -> _Placed | None:
         """Aligned depth with its camera; None for what cannot be had, which scoring says."""
         protocol = self._setting.protocol
         try:
@@ -148,12 +164,15 @@ class _Video:
             if not isinstance(protocol, DepthProtocol):
                 return None
             (fx, fy, cx, cy), pose = _camera(sample)
-            depth, (top, left, _, _) = aligned_depth(prediction, sample, protocol, fit)
+            pixels = depth_pixels(prediction, sample, protocol)
+            depth = aligned_depth(pixels, protocol, fit)
         except DataError:
             return None
-        return Frame(depth, pose), (fx, fy, cx - left, cy - top)
+        top, left, _, _ = pixels.window
+        score = partial(score_pixels, pixels, sample, protocol)
+        return _Placed(prediction, Frame(depth, pose), (fx, fy, cx - left, cy - top), score)
 
-    def _parts(self, members: Sequence[int]) -> Iterator[tuple[Array, Array]]:
+    def _parts(self, members: Sequence[int]) -> Iterator[FitPart]:
         """The first pass: what each picture gives to the fit; why one gives nothing is noted in `_problems`."""
         for read in read_ahead(self._setting.dataset, members):
             seconds = self._seconds[read.index] = {"reading": read.seconds}

@@ -93,7 +93,9 @@ def test_depth_in_floating_point_is_metres(tmp_path: Path) -> None:
 def test_a_folder_that_tells_nothing_is_one_line(tmp_path: Path, files: tuple[str, ...]) -> None:
     for name in files:
         picture(tmp_path / name)
-    with pytest.raises(DataError, match=r"has no manifest\.csv, no images/ and depth/, and no x\.jpg beside") as caught:
+    with pytest.raises(
+        DataError, match=r"no manifest\.csv, no classes\.txt, no images/ and depth/, and no x\.jpg"
+    ) as caught:
         open_folder(tmp_path, "train")
     assert "\n" not in str(caught.value)
 

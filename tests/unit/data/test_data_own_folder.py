@@ -10,6 +10,7 @@ from PIL import Image
 
 from data_trees import BYTES, CODES, grey, labels, manifest, pfm, picture, text
 from dptkit.data.folder import label_splits, manifest_splits, open_labels, open_manifest, open_pairs
+from dptkit.data.own_folder import open_folder
 from dptkit.data.pairs import MissingFilesError
 from dptkit.data.reading import read_codes, read_pfm, read_values
 from dptkit.errors import DataError
@@ -122,6 +123,9 @@ def test_labels_know_their_classes(tmp_path: Path) -> None:
     dataset = open_labels(tmp_path, "train")
     assert dataset.class_names[11] == "class 11"
     assert label_splits(tmp_path) == ("train",)
+    told_by_files = open_folder(tmp_path, "train")
+    assert told_by_files.class_names == dataset.class_names
+    assert [pair.targets for pair in told_by_files.pairs] == [pair.targets for pair in dataset.pairs]
     text(tmp_path / "classes.txt", "one\ntwo\n")
     with pytest.raises(DataError, match=r"a.png: \d+ is no class id below 2"):
         open_labels(tmp_path, "train")[0]

@@ -68,13 +68,28 @@ class Named:
             yield SampleFiles("named", name)
 
 
+NYU_TEST = (
+    "0-1 8 13-17 20 27-42 45-46 55-56 58-62 75-78 83-90 116-118 124-128 130-133 136 152-154 166-168 170-175 179-201 "
+    "206-211 219-221 249 263 270-272 278-284 295-301 309-311 314-316 324-334 350-351 354-363 383-389 394-396 "
+    "410-413 429-434 440-447 461-465 468-476 507-512 514-525 530-532 536-538 548-550 554-570 578-582 590-593 "
+    "602-606 611-612 616-620 632-637 643-644 649-650 655-657 662-663 667-672 675-680 685-689 692-693 696-698 "
+    "705-712 716-717 723-727 730-733 742-743 758-786 799-803 809-813 820-822 832-845 849-851 856-861 868-870 "
+    "905-907 916-918 925-927 931-934 944-946 958-961 964-966 969-976 990-994 1000-1003 1009-1011 1020-1022 "
+    "1031-1033 1037-1038 1047-1048 1051-1052 1056-1057 1074-1083 1087-1095 1097-1103 1105-1108 1116-1118 1122-1130 "
+    "1134-1135 1143-1157 1161-1166 1169-1170 1173-1175 1178-1183 1191-1195 1200-1211 1215-1219 1225-1229 1232-1234 "
+    "1246-1249 1253-1264 1274-1279 1284-1294 1296-1298 1301-1307 1313-1314 1328-1331 1334-1339 1346-1348 1352-1355 "
+    "1363-1364 1367-1368 1383-1390 1393-1400 1406-1413 1420-1423 1429-1432 1440-1448"
+)
+"""testNdxs of NYUv2's splits.mat, less 1."""
+
+
 def numbered(count: int) -> Named:
     return Named([str(number) for number in range(count)])
 
 
 def test_a_count_that_is_not_the_official_one_is_told() -> None:
     nyu, kitti = find_dataset("nyuv2"), find_dataset("kitti")
-    assert departure(nyu, "test", numbered(654)) is None
+    assert departure(nyu, "train", numbered(795)) is None
     for entry, count in ((nyu, 653), (kitti, 697)):
         told = departure(entry, "test", numbered(count))
         assert told is not None
@@ -90,6 +105,16 @@ def test_other_pictures_of_the_same_number_are_told() -> None:
     """Eigen's list itself, of which the package has a digest alone, is not at hand here: another order is the same."""
     assert "as many samples as officially, but others" in str(departure(find_dataset("kitti"), "test", numbered(652)))
     assert names_digest(Named(["b", "a"])) == names_digest(Named(["a", "b"])) == sha256(b"a\nb").hexdigest()
+
+
+@pytest.mark.parametrize(("name", "form"), [("nyuv2", "{:05d}"), ("nyuv2-bts", "some_room/rgb_{:05d}")])
+def test_nyu_is_told_by_the_numbers_of_its_pictures(name: str, form: str) -> None:
+    bounds = [[int(bound) for bound in part.split("-")] for part in NYU_TEST.split()]
+    numbers = [number for first, *last in bounds for number in range(first, last[0] + 1 if last else first + 1)]
+    official = [form.format(number) for number in numbers]
+    entry = find_dataset(name)
+    assert departure(entry, "test", Named(official)) is None
+    assert "others" in str(departure(entry, "test", Named([*official[:-1], form.format(2)])))
 
 
 def test_counts_are_of_splits_that_there_are() -> None:

@@ -132,6 +132,18 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_values(tmp_path: Path) ->
     assert again.images == result.images
 
 
+def test_a_run_does_not_go_on_with_predictions_that_have_changed(tmp_path: Path) -> None:
+    kept, journal = tmp_path / "kept", tmp_path / "j"
+    run(Guess(), Scenes(), keep_predictions=kept)
+    run(PredictionFolder(kept, quantity=None), Scenes(), journal=journal)
+    file = sorted(kept.rglob("*.npz"))[3]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)  # of the same size
+    with pytest.raises(DataError, match=r"subject\.details\.files_sha256 was"):
+        run(PredictionFolder(kept, quantity=None), Scenes(), journal=journal)
+
+
 def test_mended_pictures_are_scored_when_the_run_goes_on(tmp_path: Path) -> None:
     scenes = Scenes(broken={1: unreadable("b.png")})
     with pytest.raises(KeyboardInterrupt):
@@ -193,6 +205,11 @@ def test_a_video_has_one_fit_of_all_its_pictures() -> None:
         result.images[0].fit
         != run(Guess(), Scenes(groups=GROUPS), replace(VIDEO, alignment_scope="image")).images[0].fit
     )
+
+
+def test_a_video_without_a_fit_is_scored_as_its_pictures_are() -> None:
+    scenes = Scenes(groups=GROUPS)
+    assert run(Guess(), scenes, replace(VIDEO, alignment="none")).images == run(Guess(), scenes).images
 
 
 def test_a_bad_picture_does_not_cost_its_video() -> None:

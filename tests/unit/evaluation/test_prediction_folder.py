@@ -289,7 +289,7 @@ def test_options_without_sense_are_refused(tmp_path: Path, options: Any, message
         PredictionFolder(tmp_path, **options)
 
 
-def test_identity_changes_with_names_and_sizes_and_with_what_is_stated(tmp_path: Path) -> None:
+def test_identity_changes_with_names_and_contents_and_with_what_is_stated(tmp_path: Path) -> None:
     root = tmp_path / "run"
     root.mkdir()
     np.save(root / "a.npy", VALUES)
@@ -300,8 +300,12 @@ def test_identity_changes_with_names_and_sizes_and_with_what_is_stated(tmp_path:
     moved = shutil.copytree(root, tmp_path / "else" / "run")
     assert PredictionFolder(moved, quantity="depth_m").identity == first
     seen = [first, PredictionFolder(root, quantity="depth_m", scale=2).identity]
-    for change in ("b.npy", "a.npy"):
-        np.save(root / change, VALUES[:1])
+    for change, values in (
+        ("b.npy", VALUES),
+        ("a.npy", VALUES[:1]),
+        ("a.npy", VALUES[:1] + 1),
+    ):  # the last, of one size
+        np.save(root / change, values)
         seen.append(PredictionFolder(root, quantity="depth_m").identity)
     assert all(one != other for number, one in enumerate(seen) for other in seen[:number])
 
