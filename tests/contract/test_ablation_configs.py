@@ -13,11 +13,14 @@ import torch
 from data_trees import TREES
 from dptkit.model.build import build_model
 from dptkit.training.ablation_config import MEAN, Ablation, read_ablation
+from dptkit.training.config import ModelStart
 from dptkit.training.loop import Trainer
+from dptkit.training.optimiser import build_optimiser
 from dptkit.training.start import build_spec
 from dptkit.weights.load import load_model
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).parents[2] / "configs" / "ablation").glob("*.yaml"))}
+MINIATURE = Path(__file__).parents[2] / "configs" / "ablation" / "miniature" / "tables.yaml"
 DATA = ("redweb", "hrwsi", "blendedmvs")
 
 pytestmark = pytest.mark.filterwarnings(
@@ -94,6 +97,31 @@ def test_the_recipe_of_dpt_lite_part_by_part() -> None:
     assert {source.split for source in teacher.teacher.sources} == {"train"}
     assert replace(teacher, teacher=None, name="") == replace(real, name="")
     assert replace(synthetic, sources=real.sources, name="") == replace(real, name="")
+
+
+def test_the_miniature_changes_one_thing_a_row() -> None:
+    ablation = read_ablation(MINIATURE)
+    own = ablation.configs["lite-project"]
+    changed = {
+        "lite-ignore": ModelStart("dpt-lite", readout="ignore", imagenet_stem=True, size=(96, 96)),
+        "lite-add": ModelStart("dpt-lite", readout="add", imagenet_stem=True, size=(96, 96)),
+        "lite-blocks-1-4": ModelStart("dpt-lite", out_indices=(0, 3), imagenet_stem=True, size=(96, 96)),
+        "lite-blocks-3-4": ModelStart("dpt-lite", out_indices=(2, 3), imagenet_stem=True, size=(96, 96)),
+        "hybrid": ModelStart("dpt-hybrid", miniature=True, size=(96, 96)),
+        "vit": ModelStart("dpt-base", miniature=True, size=(96, 96)),
+    }
+    assert list(ablation.configs) == ["lite-project", *changed]
+    assert own.optimiser.frozen == ("encoder.stem",)
+    for name, model in changed.items():
+        config = ablation.configs[name]
+        optimiser = own.optimiser
+        if model.miniature:  # a stem that knows nothing has to learn
+            optimiser = replace(optimiser, frozen=(), freeze_batch_norm=False)
+        assert config == replace(own, name=f"miniature-{name}", model=model, optimiser=optimiser)
+    spec = build_spec(own)
+    assert (spec.model.encoder.out_indices, spec.model.decoder.readout) == ((1, 3), "project")
+    with torch.device("meta"):
+        build_optimiser(build_model(spec.model), own.optimiser)  # refuses a frozen part that is not there
 
 
 def in_miniature(name: str, folder: Path) -> Ablation:

@@ -26,6 +26,7 @@ def ablate(
 
     Each run has its own folder, DIR/VARIANT/seedN. Given again, the command keeps what is finished and goes on with the
     rest. DIR gets ablation.json and ablation.csv. In brackets: the paper's number. ±: half the 95% interval over seeds.
+    A run that fails is named at the end, and the command ends with 1; the others are in the table.
     """
     from dptkit.training.ablation_config import read_ablation
 
@@ -38,7 +39,7 @@ def ablate(
     from dptkit.cli.train_report import print_table
     from dptkit.cli.train_screen import TrainScreen
     from dptkit.training.ablation import run_ablation
-    from dptkit.training.ablation_table import text_rows
+    from dptkit.training.ablation_table import difference_rows, text_rows
     from dptkit.training.stopping import StopRequest, TrainingStopped
 
     stop = StopRequest()
@@ -51,7 +52,12 @@ def ablate(
     size = ", in miniature" if miniature else ""
     typer.echo(f"\n{table.title}{size}: {table.metric}, over {_count(len(wanted.seeds), 'seed')}")
     print_table(text_rows(table))
-    return 0
+    if table.differences:
+        typer.echo("\nDifferences: ± over seeds, [95% interval] over pictures")
+        print_table(difference_rows(table))
+    for run in table.failed:
+        typer.echo(f"dpt: {run.variant}, seed {run.seed}: {run.problem}", err=True)
+    return 1 if table.failed else 0
 
 
 def _count(number: int, what: str) -> str:

@@ -100,6 +100,34 @@ def paired_differences(
     }
 
 
+def run_differences(
+    left: Sequence[EvaluationResult], right: Sequence[EvaluationResult], metric: str, *, samples: int, seed: int
+) -> tuple[Array, Array]:
+    """Two models that were trained several times: right minus left of `metric`, for each pair of runs [R], and the mean
+    of these in each sample of the bootstrap over pictures [samples]; none where no two pictures are averaged.
+
+    Over the pictures that all scored, by the first one's protocol, which all share; every run gets the same draws. NaN
+    where there is no value. Raises DataError where nothing is in common, ValueError for other counts left and right or
+    a metric that is not there.
+    """
+    protocol = left[0].protocol
+    images = pictures_in_common([*left, *right])
+    estimates = []
+    for part in images:
+        names, estimate = estimator(part, protocol)
+        estimates.append((names.index(metric), estimate))
+    pairs = list(zip(estimates[: len(left)], estimates[len(left) :], strict=True))
+
+    def differences(weights: Array) -> Array:
+        return np.column_stack([after(weights)[:, j] - before(weights)[:, i] for (i, before), (j, after) in pairs])
+
+    values = differences(np.ones((1, len(images[0]))))[0]
+    if all(len(stratum) < 2 for stratum in strata_of(images[0], protocol)):
+        return values, np.empty(0)
+    drawn = [differences(weights).mean(axis=1) for weights in _draws(images[0], (protocol, protocol), samples, seed)]
+    return values, np.concatenate(drawn)
+
+
 def _draws(
     images: Sequence[ImageResult], protocols: tuple[Protocol, Protocol], samples: int, seed: int
 ) -> Iterator[Array]:

@@ -13,15 +13,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dptkit.errors import TrainingError
+from dptkit.errors import TrainingError, WeightsError
+from dptkit.evaluation.result import EvaluationResult, read_result
 from dptkit.image_io.atomic import write_bytes
 from dptkit.training.ablation_config import Ablation
-from dptkit.training.ablation_score import OpenedSet, Score, check_scoring, evaluate_variant, open_scored
-from dptkit.training.ablation_table import Table, build_table, write_table
+from dptkit.training.ablation_differences import compare_variants
+from dptkit.training.ablation_score import OpenedSet, Score, check_scoring, evaluate_variant, open_scored, score_of
+from dptkit.training.ablation_table import FailedRun, Table, build_table, write_table
 from dptkit.training.config import TrainConfig, to_plain
 from dptkit.training.loop import Trainer
 from dptkit.training.progress import Progress
 from dptkit.training.run_folder import RunFolder
+from dptkit.training.start import build_spec
 from dptkit.training.stopping import StopRequest, TrainingStopped
 from dptkit.weights.cache import sha256_of
 
@@ -66,60 +69,80 @@ def run_ablation(
 ) -> Table:
     """Train and score what is not yet; after each run `ablation.json` and `ablation.csv` are written anew.
 
-    announce: called with a line before each run, and with its scores after. Raises DataError, ConfigError or
-    WeightsError before the first step of a run, TrainingError where a folder holds another run or a loss diverges,
-    TrainingStopped if `stop` asked for it.
+    announce: called with a line before each run, and with its scores after. A run whose weights cannot be had or whose
+    loss diverges is in `Table.failed`, and the others go on. Raises ConfigError for a variant that cannot be and
+    TrainingError where a folder holds another run, both before anything is trained; DataError where data cannot be
+    read or scored; TrainingStopped if `stop` asked for it.
     """
     stop = stop or StopRequest()
     check_scoring(ablation.scoring)
     datasets = {name: open_scored(f"scoring.data.{name}", scored) for name, scored in ablation.scoring.data.items()}
+    for config in ablation.configs.values():
+        build_spec(config)
     runs = ablation_runs(ablation, folder)
     done = [run.finished for run in runs]  # of all, so that another run's folder is found before hours of training
     found: dict[str, dict[int, dict[str, Score]]] = {name: {} for name in ablation.configs}
+    results: dict[str, dict[int, dict[str, EvaluationResult]]] = {name: {} for name in ablation.configs}
+    failed: list[FailedRun] = []
     table = build_table(ablation, found)
     for number, (run, finished) in enumerate(zip(runs, done, strict=True), start=1):
         what = f"[{number}/{len(runs)}] {run.variant}, seed {run.seed}"
         announce(f"{what}: {'trained before' if finished else f'training, {run.config.steps} steps'}")
-        if not finished:
-            with screen() as report:
-                Trainer(run.config, run.folder, report, stop).train()
-        scores = _score(run, ablation, datasets, stop)
-        announce(f"{what}: " + ", ".join(f"{name} {score.value:.4f}" for name, score in scores.items()))
-        found[run.variant][run.seed] = scores
-        table = build_table(ablation, found)
+        problem = None if finished else _train(run, screen, stop)
+        if problem is not None:
+            failed.append(FailedRun(run.variant, run.seed, problem))
+            announce(f"{what}: failed: {problem}")
+        else:
+            results[run.variant][run.seed] = scored = _score(run, ablation, datasets, stop)
+            scores = {name: score_of(result, ablation.scoring.metric) for name, result in scored.items()}
+            announce(f"{what}: " + ", ".join(f"{name} {score.value:.4f}" for name, score in scores.items()))
+            found[run.variant][run.seed] = scores
+        table = build_table(ablation, found, compare_variants(ablation, results), failed)
         write_table(folder, ablation, table, _runs_record(runs, found))
     return table
 
 
+def _train(run: AblationRun, screen: Screen, stop: StopRequest) -> str | None:
+    """What went wrong, if it is this run's own fault and not the data's, which all share."""
+    try:
+        with screen() as report:
+            Trainer(run.config, run.folder, report, stop).train()
+    except (TrainingError, WeightsError) as error:
+        return str(error)
+    return None
+
+
 def _score(
     run: AblationRun, ablation: Ablation, datasets: Mapping[str, OpenedSet], stop: StopRequest
-) -> dict[str, Score]:
-    """Each data set's, from `scores.json` where this very model was scored in this very way; else into it."""
+) -> dict[str, EvaluationResult]:
+    """On each data set, as kept where this very model was scored in this very way; else made and kept.
+
+    A result has every metric of its protocol, so that asking for another one costs nothing.
+    """
     path, model = run.folder / _SCORES, run.folder / _MODEL
     digest = sha256_of(model)
     record = _read(path)
-    scores = {}
+    results = {}
 
     def stop_if_asked() -> None:
         if stop.signal:
             raise TrainingStopped(run.config.steps, run.config.steps, stop.signal)
 
     for name, opened in datasets.items():
-        how = {
-            "model_sha256": digest,
-            "protocol": ablation.scoring.protocol,
-            "metric": ablation.scoring.metric,
-            "data": opened.facts,
-        }
-        known = record.get(name, {})
-        if known.get("how") != how:
+        how = {"model_sha256": digest, "protocol": ablation.scoring.protocol, "data": opened.facts}
+        file = run.folder / "scores" / f"{name}.json"
+        known = record.get(name, {}).get("how", {})
+        same = file.is_file() and all(known.get(key) == value for key, value in how.items())
+        result = read_result(file) if same else None
+        if result is None or ablation.scoring.metric not in result.summary:
             stop_if_asked()
-            result = run.folder / "scores" / f"{name}.json"
-            score = evaluate_variant(model, opened, ablation.scoring, result, stop_if_asked)
-            known = record[name] = {"how": how, "score": asdict(score)}
+            if record.pop(name, None) is not None:  # first, or a crash could leave it beside another's result
+                write_bytes(path, json.dumps(record, indent=1).encode())
+            result = evaluate_variant(model, opened, ablation.scoring, file, stop_if_asked)
+            record[name] = {"how": how}
             write_bytes(path, json.dumps(record, indent=1).encode())
-        scores[name] = Score(**known["score"])
-    return scores
+        results[name] = result
+    return results
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Variant:
     """model: fields of `ModelStart` that replace those of the base. train: whole keys of the base, such as sources.
 
     paper: its numbers, by data set and `MEAN`. not_built: why it cannot be trained here; then its row has the paper's
-    numbers alone.
+    numbers alone. against: the variant that it is compared with; none: the first that is built.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
@@ -53,6 +53,7 @@ class Variant:
     train: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, float] = field(default_factory=dict)
     not_built: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,10 @@ def _check(file: AblationFile, path: Path) -> None:
     for name, variant in file.variants.items():
         if variant.not_built and (variant.model or variant.train):
             raise ConfigError(f"{path}: variants.{name}: is not built, so it has no model")
+        other = file.variants.get(variant.against)
+        if variant.against and (other is None or other.not_built or variant.against == name):
+            built = ", ".join(known for known, one in file.variants.items() if not one.not_built and known != name)
+            raise ConfigError(f"{path}: variants.{name}.against: {variant.against} is not one of {built}")
 
 
 def _check_held_out(config: TrainConfig, scoring: Scoring, where: str) -> None:

@@ -15,6 +15,7 @@ from dptkit.data.sample import Dataset, Sample
 from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.protocol import DepthProtocol
 from dptkit.evaluation.protocols import find_protocol
+from dptkit.evaluation.result import EvaluationResult, write_result
 from dptkit.training.ablation_config import ScoredSet, Scoring
 
 
@@ -88,18 +89,17 @@ def evaluate_variant(
     model: Path,
     opened: OpenedSet,
     scoring: Scoring,
-    record: Path | None = None,
+    record: Path,
     after_picture: Callable[[], None] = lambda: None,
-) -> Score:
-    """A trained model file on a data set.
+) -> EvaluationResult:
+    """A trained model file on a data set, by every metric of the protocol.
 
-    record: a file for the whole result, as `dpt eval --json` writes it. after_picture: may raise, to end it.
+    record: a file for the result, as `dpt eval --json` writes it. after_picture: may raise, to end it.
     Raises DataError naming the picture that could not be read or scored, since means over different pictures are not
     to be compared; ConfigError where model and protocol do not fit.
     """
     from dptkit.evaluation.evaluate import evaluate
     from dptkit.evaluation.own_model import OwnModel
-    from dptkit.evaluation.result import write_result
     from dptkit.predictor import load
 
     protocol = replace(check_scoring(scoring), split=opened.facts["split"])
@@ -110,9 +110,13 @@ def evaluate_variant(
     skipped = [image for image in result.images if image.state == "skipped"]
     if skipped:
         raise DataError(f"{skipped[0].name}: {skipped[0].problem}; {len(skipped)} of {len(result.images)} not scored")
-    value = result.summary[scoring.metric].value
+    write_result(record, result)
+    return result
+
+
+def score_of(result: EvaluationResult, metric: str) -> Score:
+    """Raises DataError where no picture has a value."""
+    value = result.summary[metric].value
     if value is None:
-        raise DataError(f"{opened.dataset.name}: no picture has a value for {scoring.metric}")
-    if record is not None:
-        write_result(record, result)
+        raise DataError(f"{result.dataset['name']}: no picture has a value for {metric}")
     return Score(value, len(result.images))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
@@ -13,10 +12,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from dptkit.evaluation.machine import machine, versions
 from dptkit.image_io.atomic import write_bytes
-from dptkit.training.ablation_config import MEAN, Ablation
+from dptkit.training.ablation_config import MEAN, Ablation, Variant
 from dptkit.training.ablation_score import Score
-from dptkit.version import __version__
 
 FORMAT = 1
 """Of `ablation.json`."""
@@ -52,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A variant: cells by data set, then `MEAN`. note: why it is not built."""
+    """A variant: cells by data set, then `MEAN`. note: why it is not built, or that seeds are missing."""
 
     variant: str
     cells: dict[str, Cell]
@@ -60,16 +59,62 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """mean: over `runs` seeds. low, high: its 95% interval over seeds, Student's t; None for one seed.
+    pictures_low, pictures_high: the same over pictures, by paired bootstrap, with the seeds that were had; None for one
+    picture."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    pictures_low: float | None
+    pictures_high: float | None
+    runs: int
+
+    def __str__(self) -> str:
+        """As in "-0.0021 ±0.0040 [-0.0035, -0.0008]"."""
+        seeds = "" if self.high is None else f" ±{self.high - self.mean:.4f}"
+        if self.pictures_low is None or self.pictures_high is None:
+            return f"{self.mean:+.4f}{seeds}"
+        return f"{self.mean:+.4f}{seeds} [{self.pictures_low:+.4f}, {self.pictures_high:+.4f}]"
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """`variant` minus `against`, by data set, then `MEAN`."""
+
+    variant: str
+    against: str
+    cells: dict[str, Difference]
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """problem: why there is no model of this variant and seed."""
+
+    variant: str
+    seed: int
+    problem: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """columns: data sets, then `MEAN`. metric: what the numbers are."""
+    """columns: data sets, then `MEAN`. metric: what the numbers are. failed: runs that are in no number."""
 
     title: str
     metric: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    differences: tuple[DifferenceRow, ...] = ()
+    failed: tuple[FailedRun, ...] = ()
 
 
-def build_table(ablation: Ablation, found: Mapping[str, Mapping[int, Mapping[str, Score]]]) -> Table:
+def build_table(
+    ablation: Ablation,
+    found: Mapping[str, Mapping[int, Mapping[str, Score]]],
+    differences: Sequence[DifferenceRow] = (),
+    failed: Sequence[FailedRun] = (),
+) -> Table:
     """found: scores by variant, seed and data set. The mean over data sets is taken for each seed, then over seeds."""
     columns = (*ablation.scoring.data, MEAN)
     rows = []
@@ -78,8 +123,8 @@ def build_table(ablation: Ablation, found: Mapping[str, Mapping[int, Mapping[str
         values = {column: [run[column].value for run in runs] for column in ablation.scoring.data}
         values[MEAN] = [fmean(score.value for score in run.values()) for run in runs]
         cells = {column: summarise(values[column], variant.paper.get(column)) for column in columns}
-        rows.append(Row(name, cells, variant.not_built))
-    return Table(ablation.title, ablation.scoring.metric, columns, tuple(rows))
+        rows.append(Row(name, cells, _note(variant, cells[MEAN].runs, len(ablation.seeds))))
+    return Table(ablation.title, ablation.scoring.metric, columns, tuple(rows), tuple(differences), tuple(failed))
 
 
 def summarise(values: Sequence[float], paper: float | None = None) -> Cell:
@@ -97,11 +142,19 @@ def summarise(values: Sequence[float], paper: float | None = None) -> Cell:
 def text_rows(table: Table) -> list[tuple[str, ...]]:
     """Header and rows for a table of plain text; a variant's note comes last."""
     header = ("variant", *table.columns, "")
-    return [header, *((row.variant, *(str(row.cells[c]) for c in table.columns), _note(row)) for row in table.rows)]
+    return [header, *((row.variant, *(str(row.cells[c]) for c in table.columns), row.note) for row in table.rows)]
 
 
-def _note(row: Row) -> str:
-    return f"not built: {row.note}" if row.note else ""
+def difference_rows(table: Table) -> list[tuple[str, ...]]:
+    """Header and rows for a table of plain text."""
+    rows = ((row.variant, row.against, *(str(row.cells[c]) for c in table.columns)) for row in table.differences)
+    return [("variant", "minus", *table.columns), *rows]
+
+
+def _note(variant: Variant, runs: int, seeds: int) -> str:
+    if variant.not_built:
+        return f"not built: {variant.not_built}"
+    return "" if runs == seeds else f"{runs} of {seeds} seeds"
 
 
 def write_table(folder: Path, ablation: Ablation, table: Table, runs: Sequence[Mapping[str, Any]]) -> None:
@@ -114,8 +167,8 @@ def write_table(folder: Path, ablation: Ablation, table: Table, runs: Sequence[M
         "scoring": asdict(ablation.scoring),
         "table": asdict(table),
         "runs": list(runs),
-        "versions": {"dptkit": __version__, "python": platform.python_version()},
-        "machine": platform.platform(),
+        "versions": versions(),
+        "machine": machine(),
     }
     write_bytes(folder / "ablation.json", json.dumps(content, indent=1, allow_nan=False).encode())
     parts = ("mean", "low", "high", "paper")
@@ -125,5 +178,5 @@ def write_table(folder: Path, ablation: Ablation, table: Table, runs: Sequence[M
     for row in table.rows:
         numbers = [getattr(row.cells[column], part) for column in table.columns for part in parts]
         shown = ["" if number is None else f"{number:.6g}" for number in numbers]
-        writer.writerow([row.variant, row.cells[MEAN].runs, *shown, _note(row)])
+        writer.writerow([row.variant, row.cells[MEAN].runs, *shown, row.note])
     write_bytes(folder / "ablation.csv", text.getvalue().encode())

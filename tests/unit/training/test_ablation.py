@@ -19,7 +19,7 @@ from dptkit.predictor import load
 from dptkit.training import ablation as module
 from dptkit.training.ablation import ablation_runs, run_ablation
 from dptkit.training.ablation_config import Ablation, read_ablation
-from dptkit.training.ablation_table import Table, summarise, text_rows
+from dptkit.training.ablation_table import Difference, Table, difference_rows, summarise, text_rows
 from dptkit.training.stopping import StopRequest, TrainingStopped
 from dptkit.weights.load import load_model
 
@@ -133,6 +133,77 @@ def test_the_table_is_what_the_models_give(ran: tuple[Path, Ablation, Table, lis
     assert lines[3] == ("other", "-", "-", "- (0.0935)", "not built: nobody built it")
 
 
+def test_differences_are_paired_by_seed_and_picture(ran: tuple[Path, Ablation, Table, list[str]]) -> None:
+    root, _, table, _ = ran
+
+    def errors(variant: str, column: str) -> np.ndarray:  # [seeds, pictures]
+        runs = (root / "out" / variant / f"seed{seed}" / "scores" / f"{column}.json" for seed in (0, 1))
+        return np.array([[image.scores["abs_rel"] for image in read_result(run).images] for run in runs])
+
+    (row,) = table.differences
+    assert (row.variant, row.against) == ("add", "ignore")
+    gaps = {column: errors("add", column) - errors("ignore", column) for column in ("near", "far")}
+    by_seed = {column: gap.mean(axis=1) for column, gap in gaps.items()}
+    by_seed["mean"] = (by_seed["near"] + by_seed["far"]) / 2
+    for column, values in by_seed.items():
+        cell = row.cells[column]
+        assert (cell.mean, cell.runs) == (pytest.approx(values.mean()), 2)
+        assert cell.high is not None
+        assert cell.high - cell.mean == pytest.approx(12.7062 * abs(values[0] - values[1]) / 2)
+    for column, gap in gaps.items():
+        # One of three pictures is all of a draw in 1 of 27, one of two in 1 of 4: both more often than in 1 of 40.
+        of_pictures = gap.mean(axis=0)
+        cell = row.cells[column]
+        assert (cell.pictures_low, cell.pictures_high) == (
+            pytest.approx(of_pictures.min()),
+            pytest.approx(of_pictures.max()),
+        )
+    ends = [(row.cells[c].pictures_low, row.cells[c].pictures_high) for c in ("near", "far", "mean")]
+    (near_low, near_high), (far_low, far_high), (low, high) = ends
+    # Of two sets drawn independently both are rarely at their ends together.
+    assert (near_low + far_low) / 2 < low < row.cells["mean"].mean < high < (near_high + far_high) / 2
+    lines = difference_rows(table)
+    assert lines[0] == ("variant", "minus", "near", "far", "mean")
+    assert lines[1][:2] == ("add", "ignore")
+
+
+def test_differences_need_two_pictures_and_a_seed_of_both() -> None:
+    assert str(Difference(-0.0021, -0.0061, 0.0019, -0.0035, -0.0008, 3)) == "-0.0021 ±0.0040 [-0.0035, -0.0008]"
+    assert str(Difference(0.0021, None, None, None, None, 1)) == "+0.0021"
+
+
+def test_a_run_that_fails_does_not_lose_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tree(tmp_path)
+    # A step of 1e30 makes weights whose products are beyond float32, so the next loss is not finite.
+    wild = "variants.ignore.train={optimiser: {encoder_lr: 1.0e+30, decoder_lr: 1.0e+30}}"
+    wanted = replace(ablation_in(tmp_path, wild), seeds=(0,))
+    said: list[str] = []
+    table = run_ablation(wanted, tmp_path / "out", announce=said.append)
+    (failed,) = table.failed
+    assert (failed.variant, failed.seed) == ("ignore", 0)
+    assert "the loss is not finite at step" in failed.problem
+    assert said[1] == f"[1/2] ignore, seed 0: failed: {failed.problem}"
+    assert [(row.cells["mean"].runs, row.note) for row in table.rows[:2]] == [(0, "0 of 1 seeds"), (1, "")]
+    assert table.differences == ()
+    content = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert [run["variant"] for run in content["runs"]] == ["add"]
+    assert content["table"]["failed"] == [{"variant": "ignore", "seed": 0, "problem": failed.problem}]
+    # Given again, it is tried again; what is done stays done.
+    said.clear()
+    assert run_ablation(wanted, tmp_path / "out", announce=said.append) == table
+    assert [line for line in said if "trained before" in line] == ["[2/2] add, seed 0: trained before"]
+
+
+def test_a_variant_that_cannot_be_is_found_before_any_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path)
+    monkeypatch.setattr(module, "Trainer", None)
+    with pytest.raises(ConfigError, match=r"out_indices: .* from 0 to 11"):
+        run_ablation(ablation_in(tmp_path, "variants.add.model={out_indices: [1, 2, 3, 12]}"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_files_hold_the_same_numbers(ran: tuple[Path, Ablation, Table, list[str]]) -> None:
     root, _, table, said = ran
     with (root / "out" / "ablation.csv").open() as file:
@@ -165,9 +236,24 @@ def test_what_is_done_is_neither_trained_nor_scored_again(
         patch.setattr(module, "Trainer", None)
         patch.setattr(module, "evaluate_variant", None)
         again = run_ablation(wanted, root / "out", announce=said.append)
+        other = run_ablation(ablation_in(root, "scoring.metric=delta1"), root / "out")
+        run_ablation(wanted, root / "out")
     assert again == table
+    first = read_result(root / "out" / "ignore" / "seed0" / "scores" / "near.json").summary["delta1"].value
+    assert json.loads((root / "out" / "ablation.json").read_text())["scoring"]["metric"] == "abs_rel"
+    assert other.metric == "delta1"
+    assert other.rows[0].cells["near"].mean == pytest.approx(
+        np.mean(
+            [first, read_result(root / "out" / "ignore" / "seed1" / "scores" / "near.json").summary["delta1"].value]
+        )
+    )
     assert [line for line in said if "trained before" in line] == said[::2]
     assert {path: path.stat().st_mtime_ns for path in times} == times
+    # A result that is gone is made again, with the same numbers.
+    (root / "out" / "add" / "seed1" / "scores" / "far.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "Trainer", None)
+        assert run_ablation(wanted, root / "out") == table
     # Another data set beside them is scored, the models stay as they are.
     scored: list[Path] = []
     original = module.evaluate_variant
@@ -268,6 +354,5 @@ def test_every_pictures_numbers_are_kept(ran: tuple[Path, Ablation, Table, list[
         result = read_result(run.folder / "scores" / "near.json")
         assert [image.name for image in result.images] == ["discs/near0", "discs/near1", "discs/near2"]
         assert result.dataset["split"] == result.protocol.split == "near"
-        kept = json.loads((run.folder / "scores.json").read_text())["near"]["score"]["value"]
-        assert result.summary["abs_rel"].value == kept
+        kept = result.summary["abs_rel"].value
         assert np.mean([image.scores["abs_rel"] for image in result.images]) == pytest.approx(kept)

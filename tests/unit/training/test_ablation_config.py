@@ -119,6 +119,13 @@ def test_a_file_that_is_only_read_stays_as_it_is(path: Path) -> None:
         ("split: val}", "split: train}", r"scoring\.data\.held is sources\.0, which is trained on"),
         ("{not_built: no such encoder", "{not_built: none, model: {readout: add}", "is not built, so it has no model"),
         ("model: {readout: add}", "model: 3", r"variants\.add\.model"),
+        ("{not_built:", "{against: lrge, not_built:", r"convolutional\.against: lrge is not one of add, large"),
+        (
+            "model: {readout: add}",
+            "against: convolutional",
+            r"variants\.add\.against: convolutional is not one of large",
+        ),
+        ("model: {readout: add}", "against: add", r"variants\.add\.against: add is not one of large"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(path: Path, old: str, new: str, message: str) -> None:
