@@ -18,7 +18,7 @@ then still defined, so that a run can go on and the picture still counts:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,10 @@ from dptkit.evaluation.protocol import Alignment
 
 Array = npt.NDArray[np.float64]
 Domain = Literal["depth", "inverse_depth"]
+Ranges = tuple[tuple[float, float], tuple[float, float]]
+"""Least and largest of predicted and of true values."""
+Two = tuple[float, float]
+"""Of predicted and of true values."""
 
 DOMAINS: dict[Alignment, Domain] = {
     "none": "depth",
@@ -66,7 +70,7 @@ def fit_alignment(kind: Alignment, predicted: Array, truth: Array, *, weights: A
         return Fit(1.0, 0.0, DOMAINS[kind], degenerate=False)
     p, t, w = _pixels(predicted, truth, weights)
     if kind in _LEAST_SQUARES:
-        return _Moments.of(p, t, w).fit(DOMAINS[kind])
+        return _Moments.of([(p, t)], w).fit(DOMAINS[kind])
     return _median_fit(kind, p, t, w)
 
 
@@ -79,13 +83,15 @@ class FitPart:
     truth: Array
 
 
-def gather_part(kind: Alignment, strips: Iterable[tuple[Array, Array]]) -> FitPart:
-    """Of pixels (predicted, truth), as of `fit_alignment`, which raises the same. Strip by strip where moments do."""
-    checked = (_pixels(predicted, truth, None)[:2] for predicted, truth in strips)
+def gather_part(kind: Alignment, strips: Iterable[tuple[Array, Array]], ranges: Ranges | None = None) -> FitPart:
+    """Of pixels (predicted, truth), as of `fit_alignment`, which raises the same. Strip by strip where moments do.
+
+    ranges: of all strips' predicted and true values, where they are known: then nothing is checked again.
+    """
+    checked = strips if ranges else (_pixels(predicted, truth, None)[:2] for predicted, truth in strips)
     moments, kept = _Moments(), [(np.empty(0), np.empty(0))]
     if kind in _LEAST_SQUARES:
-        for p, t in checked:
-            moments = moments.joined(_Moments.of(p, t, None))
+        moments = _Moments.of(checked, ranges=ranges)
     elif kind == "none":
         deque(checked, maxlen=0)
     else:
@@ -139,7 +145,7 @@ def _end_to_end(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
     return predicted, truth
 
 
-def _ranges(p: Array, t: Array) -> tuple[tuple[float, float], tuple[float, float]]:
+def _ranges(p: Array, t: Array) -> Ranges:
     """Least and largest of both. Raises ValueError for what is not finite."""
     ranges = (float(p.min()), float(p.max())), (float(t.min()), float(t.max()))
     for name, (low, high) in zip(("prediction", "truth"), ranges, strict=True):
@@ -161,21 +167,41 @@ class _Moments:
     mean_t: float = 0.0
     pp: float = 0.0
     pt: float = 0.0
-    low: tuple[float, float] = (np.inf, np.inf)
-    high: tuple[float, float] = (-np.inf, -np.inf)
+    low: Two = (np.inf, np.inf)
+    high: Two = (-np.inf, -np.inf)
 
     @staticmethod
-    def of(p: Array, t: Array, w: Array | None) -> _Moments:
-        if not len(p):
-            return _Moments()
-        (low_p, high_p), (low_t, high_t) = _ranges(p, t)
-        weight = float(len(p) if w is None else w.sum())
-        (mean_p, along_p), (mean_t, along_t) = _centred(p, w, weight), _centred(t, w, weight)
-        with np.errstate(over="ignore", under="ignore"):  # the fit says so
-            weighted = along_p if w is None else w * along_p
-            # Not `@`: BLAS wakes its threads for it, which costs more than the product where the processor is busy.
-            pp, pt = (float(np.einsum("i,i", weighted, along)) for along in (along_p, along_t))
-        return _Moments(weight, mean_p, mean_t, pp, pt, (low_p, low_t), (high_p, high_t))
+    def of(strips: Iterable[tuple[Array, Array]], w: Array | None = None, ranges: Ranges | None = None) -> _Moments:
+        """Of all strips together; w: weights of the only one.
+
+        Centred by the first strip's means: it is one of n strips, so at most log10(n) digits are lost to the others'.
+        """
+        weight = sum_p = sum_t = pp = pt = about_p = about_t = 0.0
+        low, high = _Moments.low, _Moments.high
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the fit says so
+            for p, t in strips:
+                if not len(p):
+                    continue
+                if ranges is None:
+                    lows, highs = zip(*_ranges(p, t), strict=True)
+                    low, high = _both(min, low, lows), _both(max, high, highs)
+                if not weight:
+                    about_p, about_t = _mean(p, w), _mean(t, w)
+                along_p, along_t = p - about_p, t - about_t
+                weighted = along_p if w is None else w * along_p
+                weight += len(p) if w is None else _sum(w)
+                sum_p += _sum(weighted)
+                sum_t += _sum(along_t if w is None else w * along_t)
+                # Not `@`: BLAS wakes its threads for it, which costs more than the product where the processor is busy.
+                pp += float(np.einsum("i,i", weighted, along_p))
+                pt += float(np.einsum("i,i", weighted, along_t))
+            if not weight:
+                return _Moments()
+            rest_p, rest_t = sum_p / weight, sum_t / weight
+            pp, pt = pp - weight * rest_p * rest_p, pt - weight * rest_p * rest_t
+        if ranges is not None:
+            low, high = zip(*ranges, strict=True)
+        return _Moments(weight, about_p + rest_p, about_t + rest_t, pp, pt, low, high)
 
     def joined(self, other: _Moments) -> _Moments:
         if not (self.weight and other.weight):
@@ -189,8 +215,8 @@ class _Moments:
             self.mean_t + share * step_t,
             self.pp + other.pp + self.weight * share * step_p * step_p,
             self.pt + other.pt + self.weight * share * step_p * step_t,
-            (min(self.low[0], other.low[0]), min(self.low[1], other.low[1])),
-            (max(self.high[0], other.high[0]), max(self.high[1], other.high[1])),
+            _both(min, self.low, other.low),
+            _both(max, self.high, other.high),
         )
 
     def fit(self, domain: Domain) -> Fit:
@@ -204,18 +230,20 @@ class _Moments:
         return Fit(scale, self.mean_t - scale * self.mean_p, domain, degenerate=scale <= 0)
 
 
-def _centred(values: Array, weights: Array | None, total: float) -> tuple[float, Array]:
-    """Weighted mean, and values without it; the second pass takes off what rounding left in the first."""
-    weighted = values if weights is None else weights * values
-    mean = float(weighted.sum()) / total
-    along = values - mean
-    rest = float((along if weights is None else weights * along).sum()) / total
-    along -= rest
-    return mean + rest, along
+def _sum(values: Array) -> float:
+    return float(np.add.reduce(values))
 
 
 def _mean(values: Array, weights: Array | None) -> float:
-    return _centred(values, weights, float(len(values) if weights is None else weights.sum()))[0]
+    """The second pass adds what rounding left in the first."""
+    weight = len(values) if weights is None else _sum(weights)
+    mean = _sum(values if weights is None else weights * values) / weight
+    along = values - mean
+    return mean + _sum(along if weights is None else weights * along) / weight
+
+
+def _both(of: Callable[[float, float], float], one: Two, other: Two) -> Two:
+    return of(one[0], other[0]), of(one[1], other[1])
 
 
 def _constant(low: float, high: float) -> bool:

@@ -45,32 +45,32 @@ class DepthMetric:
 
     def sums(self, predicted_m: Array, truth_m: Array) -> Sums:
         """`pixel_sums` of two arrays."""
-        return self.pixel_sums(Pixels(predicted_m, truth_m))
+        return self.pixel_sums(Pixels.checked(predicted_m, truth_m))
 
 
 def abs_rel(predicted_m: Array, truth_m: Array) -> float:
     """mean |p - t| / t."""
-    return _mean(_abs_rel_sums(Pixels(predicted_m, truth_m)))
+    return _mean(_abs_rel_sums(Pixels.checked(predicted_m, truth_m)))
 
 
 def sq_rel(predicted_m: Array, truth_m: Array) -> float:
     """mean (p - t)^2 / t, in metres."""
-    return _mean(_sq_rel_sums(Pixels(predicted_m, truth_m)))
+    return _mean(_sq_rel_sums(Pixels.checked(predicted_m, truth_m)))
 
 
 def rmse(predicted_m: Array, truth_m: Array) -> float:
     """sqrt(mean (p - t)^2), in metres."""
-    return _root_mean(_square_sums(Pixels(predicted_m, truth_m)))
+    return _root_mean(_square_sums(Pixels.checked(predicted_m, truth_m)))
 
 
 def rmse_log(predicted_m: Array, truth_m: Array) -> float:
     """sqrt(mean e^2)."""
-    return _root_mean(_log_square_sums(Pixels(predicted_m, truth_m)))
+    return _root_mean(_log_square_sums(Pixels.checked(predicted_m, truth_m)))
 
 
 def log10(predicted_m: Array, truth_m: Array) -> float:
     """mean |log10 p - log10 t|."""
-    return _mean(_log10_sums(Pixels(predicted_m, truth_m)))
+    return _mean(_log10_sums(Pixels.checked(predicted_m, truth_m)))
 
 
 def silog(predicted_m: Array, truth_m: Array) -> float:
@@ -78,60 +78,88 @@ def silog(predicted_m: Array, truth_m: Array) -> float:
 
     Where e is the same everywhere up to rounding, what is left is below 1e-5.
     """
-    return _silog(_log_sums(Pixels(predicted_m, truth_m)))
+    return _silog(_log_sums(Pixels.checked(predicted_m, truth_m)))
 
 
 def silog_half(predicted_m: Array, truth_m: Array) -> float:
     """sqrt(mean e^2 - (mean e)^2 / 2). Called silog in Depth Anything V2's metric_depth/util/metric.py."""
-    return _silog_half(_log_sums(Pixels(predicted_m, truth_m)))
+    return _silog_half(_log_sums(Pixels.checked(predicted_m, truth_m)))
 
 
 def delta1(predicted_m: Array, truth_m: Array) -> float:
     """Share of pixels with max(p/t, t/p) < 1.25."""
-    return _mean(_delta_sums(Pixels(predicted_m, truth_m), power=1))
+    return _mean(_delta_sums(Pixels.checked(predicted_m, truth_m), power=1))
 
 
 def delta2(predicted_m: Array, truth_m: Array) -> float:
     """Share of pixels with max(p/t, t/p) < 1.25^2."""
-    return _mean(_delta_sums(Pixels(predicted_m, truth_m), power=2))
+    return _mean(_delta_sums(Pixels.checked(predicted_m, truth_m), power=2))
 
 
 def delta3(predicted_m: Array, truth_m: Array) -> float:
     """Share of pixels with max(p/t, t/p) < 1.25^3."""
-    return _mean(_delta_sums(Pixels(predicted_m, truth_m), power=3))
+    return _mean(_delta_sums(Pixels.checked(predicted_m, truth_m), power=3))
 
 
 def delta1_error(predicted_m: Array, truth_m: Array) -> float:
     """1 - delta1, a share: "δ > 1.25" of DPT's table 1, where it is in percent. At 1.25 exactly a pixel is an error."""
-    return _complement(_delta_sums(Pixels(predicted_m, truth_m), power=1))
+    return _complement(_delta_sums(Pixels.checked(predicted_m, truth_m), power=1))
 
 
 def delta2_error(predicted_m: Array, truth_m: Array) -> float:
     """1 - delta2."""
-    return _complement(_delta_sums(Pixels(predicted_m, truth_m), power=2))
+    return _complement(_delta_sums(Pixels.checked(predicted_m, truth_m), power=2))
 
 
 def delta3_error(predicted_m: Array, truth_m: Array) -> float:
     """1 - delta3."""
-    return _complement(_delta_sums(Pixels(predicted_m, truth_m), power=3))
+    return _complement(_delta_sums(Pixels.checked(predicted_m, truth_m), power=3))
 
 
 class Pixels:
-    """Depth at the pixels that count, checked, and what several metrics make of it, computed once.
+    """Depth at the pixels that count, and what several metrics make of it, computed once and only where asked for.
 
-    predicted_m, truth_m: 1-D float64, above 0. Raises ValueError for anything else.
+    predicted, truth: 1-D float64, above 0, finite: depth, or its inverse where `inverse` says so of either.
     """
 
-    def __init__(self, predicted_m: Array, truth_m: Array) -> None:
-        self.p, self.t = np.asarray(predicted_m, np.float64), np.asarray(truth_m, np.float64)
-        if self.p.ndim != 1 or self.p.shape != self.t.shape:
-            raise ValueError(f"depth metrics need 1-D arrays of one length, not {self.p.shape} and {self.t.shape}")
-        for name, values in (("predicted", self.p), ("true", self.t)):
+    def __init__(self, predicted: Array, truth: Array, inverse: tuple[bool, bool] = (False, False)) -> None:
+        self._predicted, self._truth, self._inverse = predicted, truth, inverse
+
+    @classmethod
+    def checked(cls, predicted_m: Array, truth_m: Array) -> Pixels:
+        """Of depth. Raises ValueError for anything else than the class says."""
+        p, t = np.asarray(predicted_m, np.float64), np.asarray(truth_m, np.float64)
+        if p.ndim != 1 or p.shape != t.shape:
+            raise ValueError(f"depth metrics need 1-D arrays of one length, not {p.shape} and {t.shape}")
+        for name, values in (("predicted", p), ("true", t)):
             if len(values) and not (values.min() > 0 and values.max() < inf):  # NaN is neither
                 raise ValueError(f"{name} depth must be finite and above 0 at every valid pixel")
+        return cls(p, t)
 
     def __len__(self) -> int:
-        return len(self.p)
+        return len(self._truth)
+
+    @cached_property
+    def p(self) -> Array:
+        return np.reciprocal(self._predicted) if self._inverse[0] else self._predicted
+
+    @cached_property
+    def t(self) -> Array:
+        return np.reciprocal(self._truth) if self._inverse[1] else self._truth
+
+    @cached_property
+    def ratio(self) -> Array:
+        """p / t, with one division whatever is inverse: divisions are what takes longest."""
+        match self._inverse:
+            case (True, True):
+                return self._truth / self._predicted
+            case (True, False):
+                product = self._truth * self._predicted
+                return np.reciprocal(product, out=product)
+            case (False, True):
+                return self._predicted * self._truth
+            case _:
+                return self._predicted / self._truth
 
     @cached_property
     def difference(self) -> Array:
@@ -143,23 +171,16 @@ class Pixels:
 
     @cached_property
     def log_error(self) -> Array:
-        error = np.log(self.p)
-        error -= np.log(self.t)
-        return error
+        return np.log(self.ratio)
 
     @cached_property
     def log_square_sum(self) -> float:
         return float((self.log_error**2).sum())
 
-    @cached_property
-    def worse_ratio(self) -> Array:
-        return np.maximum(self.p, self.t) / np.minimum(self.p, self.t)
-
 
 def _abs_rel_sums(pixels: Pixels) -> Sums:
-    error = np.abs(pixels.difference)
-    error /= pixels.t
-    return len(pixels), float(error.sum())
+    error = pixels.ratio - 1
+    return len(pixels), float(np.abs(error, out=error).sum())
 
 
 def _sq_rel_sums(pixels: Pixels) -> Sums:
@@ -183,7 +204,9 @@ def _log10_sums(pixels: Pixels) -> Sums:
 
 
 def _delta_sums(pixels: Pixels, *, power: int) -> Sums:
-    return len(pixels), float(np.count_nonzero(pixels.worse_ratio < 1.25**power))
+    largest = 1.25**power
+    below = np.count_nonzero(pixels.ratio < largest)
+    return len(pixels), float(below - np.count_nonzero(pixels.ratio <= 1 / largest))
 
 
 def _mean(sums: Sums) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -17,15 +18,18 @@ from dptkit.errors import ConfigError, DataError
 from dptkit.evaluation.alignment import DOMAINS
 from dptkit.evaluation.masks import Window, crop_window, evaluation_mask
 from dptkit.evaluation.protocol import DepthProtocol, MapInterpolation
-from dptkit.image_io.strips import row_strips
 from dptkit.outputs import DepthMap
 
 Array = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-STRIP = 10_240
-"""Pixels that are worked on at a time: arrays of 80 kB stay in the processor's cache, and are made of memory that was
+STRIP = 16_384
+"""Pixels that are worked on at a time: arrays of 128 kB stay in the processor's cache, and are made of memory that was
 used before. Larger ones the system gives anew for each picture, page by page, which can take longer than the sums."""
+
+Range = tuple[float, float]
+"""Least and largest value."""
 
 _SMALLEST = 1e-8
 """Inverse depth below it is taken for it, in 1/m, as where the head inverts (isl-org/DPT `dpt/models.py`)."""
@@ -46,31 +50,40 @@ class DepthPixels:
     window: Window
     name: str
 
-    def strips(self) -> Iterator[tuple[Array, Array]]:
-        """Predicted and true values [P] of the pixels that count, in the domain of the fit, from the top to the bottom.
-
-        Raises DataError where a prediction that counts is not finite.
-        """
-        for rows in row_strips(*self.size, STRIP):
-            valid = self.valid[rows]
-            predicted, truth = (_counted(side[rows], valid) for side in (self.predicted, self.truth))
-            if not len(truth):
-                continue
-            if not np.isfinite(predicted).all():
-                raise DataError(f"{self.name}: the prediction has no finite value at some pixels that count")
-            if self.inverted:
-                np.reciprocal(truth, out=truth)
-            yield predicted, truth
-
     @property
     def size(self) -> tuple[int, int]:
         return self.window[2], self.window[3]
 
-    @property
-    def smallest_truth(self) -> float:
-        """Of the pixels that count, in the domain of the fit."""
-        low, high, _, _ = cv2.minMaxLoc(self.truth, self.valid.view(np.uint8))
-        return 1 / high if self.inverted else low
+    @cached_property
+    def counted(self) -> tuple[Values, Values]:
+        """Predicted and true values [P] of the pixels that count, as they are, row by row."""
+        if self.valid.all():
+            return self.predicted.reshape(-1), self.truth.reshape(-1)
+        return self.predicted[self.valid], self.truth[self.valid]
+
+    @cached_property
+    def ranges(self) -> tuple[Range, Range]:
+        """Of predicted and true values that count, in the domain of the fit.
+
+        Raises DataError where one is not finite.
+        """
+        predicted, truth = ((float(side.min()), float(side.max())) for side in self.counted)
+        for name, (low, high) in (("prediction", predicted), ("truth", truth)):
+            if not (low > -np.inf and high < np.inf):  # NaN is neither
+                raise DataError(f"{self.name}: the {name} has no finite value at some pixels that count")
+        return predicted, (1 / truth[1], 1 / truth[0]) if self.inverted else truth
+
+    def strips(self) -> Iterator[tuple[Array, Array]]:
+        """Some of `counted` at a time, as float64 that the caller may overwrite: the truth in its own domain."""
+        predicted, truth = self.counted
+        for start in range(0, len(truth), STRIP):
+            part = slice(start, start + STRIP)
+            yield predicted[part].astype(np.float64), truth[part].astype(np.float64)
+
+    def strips_to_fit(self) -> Iterator[tuple[Array, Array]]:
+        """As `strips`, both in the domain of the fit."""
+        for predicted, truth in self.strips():
+            yield predicted, np.reciprocal(truth, out=truth) if self.inverted else truth
 
     def spread(self, values: Array) -> Array:
         """[P], of all strips -> [h, w], 1 where not valid."""
@@ -114,11 +127,6 @@ def resize_prediction(
         return np.asarray(cv2.remap(values, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
     flag = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}[interpolation]
     return np.asarray(cv2.resize(values, (width, height), interpolation=flag), np.float32)
-
-
-def _counted(values: npt.NDArray[np.float32], valid: Mask) -> Array:
-    """[rows, w] -> [P] of the pixels that count."""
-    return (values.reshape(-1) if valid.all() else values[valid]).astype(np.float64)
 
 
 def _cut(window: Window) -> tuple[slice, slice]:

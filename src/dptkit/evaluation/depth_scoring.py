@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,14 +81,13 @@ def score_pixels(pixels: DepthPixels, sample: Sample, protocol: DepthProtocol, f
         for name in protocol.metrics
         if not (name in MAP_METRICS or name in VIDEO_METRICS or (relative and DEPTH_METRICS[name].needs_metres))
     }
-    summed = dict.fromkeys(metric.pixel_sums for metric in by_pixel.values())
-    total: defaultdict[Callable[[Pixels], Sums], Sums] = defaultdict(tuple)
+    parts: dict[Callable[[Pixels], Sums], list[Sums]] = {metric.pixel_sums: [] for metric in by_pixel.values()}
     count = 0
-    for depths in _depths(pixels, protocol, fit):
-        strip = Pixels(*depths)
+    for strip in _compared(pixels, protocol, fit):
         count += len(strip)
-        for sums in summed:
-            total[sums] = _added(total[sums], sums(strip))
+        for sums, of_strips in parts.items():
+            of_strips.append(sums(strip))
+    total = {sums: tuple(map(sum, zip(*of_strips, strict=True))) for sums, of_strips in parts.items()}
     of_maps = [name for name in protocol.metrics if name in MAP_METRICS]
     maps = _maps(pixels, protocol, fit) if of_maps else None
     scores: dict[str, float | None] = {}
@@ -130,30 +128,34 @@ def aligned_depth(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Arr
     bounds = _bounds(pixels, protocol, fit)
     depth = np.empty(pixels.size)
     for rows in row_strips(*pixels.size, STRIP):
-        depth[rows] = _to_depth(pixels.predicted[rows].astype(np.float64), protocol, fit, bounds)
-    return depth
+        depth[rows] = _aligned(pixels.predicted[rows].astype(np.float64), protocol, fit, bounds)
+    return np.reciprocal(depth, out=depth) if fit.domain == "inverse_depth" else depth
 
 
 def fit_part(prediction: DepthMap, sample: Sample, protocol: DepthProtocol) -> FitPart:
     """What one picture gives to the fit of its video. Raises as `depth_pixels`."""
-    return gather_part(protocol.alignment, depth_pixels(prediction, sample, protocol).strips())
+    return _part_of(depth_pixels(prediction, sample, protocol), protocol)
+
+
+def _part_of(pixels: DepthPixels, protocol: DepthProtocol) -> FitPart:
+    return gather_part(protocol.alignment, pixels.strips_to_fit(), pixels.ranges)
 
 
 def _fit_of(pixels: DepthPixels, protocol: DepthProtocol) -> Fit:
-    parts = [] if protocol.alignment == "none" else [gather_part(protocol.alignment, pixels.strips())]
-    return fit_parts(protocol.alignment, parts)
+    return fit_parts(protocol.alignment, [] if protocol.alignment == "none" else [_part_of(pixels, protocol)])
 
 
-def _depths(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Iterator[tuple[Array, Array]]:
-    """Predicted and true depth [P] after fit, rounding and clamp, strip by strip."""
+def _compared(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Iterator[Pixels]:
+    """Prediction after fit, rounding and clamp, and truth, strip by strip."""
     bounds = _bounds(pixels, protocol, fit)
+    predicted_inverse = fit.domain == "inverse_depth"
+    inverse = (predicted_inverse, predicted_inverse != pixels.inverted)
     for predicted, truth in pixels.strips():
-        depth = _to_depth(predicted, protocol, fit, bounds)
-        yield depth, np.reciprocal(truth, out=truth) if fit.domain == "inverse_depth" else truth
+        yield Pixels(_aligned(predicted, protocol, fit, bounds), truth, inverse)
 
 
 def _maps(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> DepthMaps:
-    strips = list(_depths(pixels, protocol, fit))
+    strips = [(strip.p, strip.t) for strip in _compared(pixels, protocol, fit)]
     predicted, truth = (pixels.spread(np.concatenate([strip[side] for strip in strips])) for side in (0, 1))
     return DepthMaps(predicted, truth, pixels.valid)
 
@@ -166,11 +168,11 @@ def _bounds(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Bounds:
     low, high = protocol.prediction_range_m
     if fit.domain == "inverse_depth":
         low, high = (None if metres is None else 1 / metres for metres in (high, low))
-    return protocol.relative_floor * pixels.smallest_truth if low is None else low, high
+    return protocol.relative_floor * pixels.ranges[1][0] if low is None else low, high
 
 
-def _to_depth(predicted: Array, protocol: DepthProtocol, fit: Fit, bounds: Bounds) -> Array:
-    """Depth after fit, rounding and clamp."""
+def _aligned(predicted: Array, protocol: DepthProtocol, fit: Fit, bounds: Bounds) -> Array:
+    """After fit, rounding and clamp, in the domain of the fit."""
     aligned = apply_fit(fit, predicted)
     if protocol.rounding != "none":
         steps = _STEPS_PER_METRE[protocol.rounding]
@@ -179,7 +181,7 @@ def _to_depth(predicted: Array, protocol: DepthProtocol, fit: Fit, bounds: Bound
         _clamp(aligned, 0, _LARGEST_CODE)
         aligned /= steps
     _clamp(aligned, *bounds)
-    return np.reciprocal(aligned, out=aligned) if fit.domain == "inverse_depth" else aligned
+    return aligned
 
 
 def _clamp(values: Array, low: float, high: float | None) -> None:
@@ -187,7 +189,3 @@ def _clamp(values: Array, low: float, high: float | None) -> None:
     np.maximum(values, low, out=values)
     if high is not None:
         np.minimum(values, high, out=values)
-
-
-def _added(one: Sums, other: Sums) -> Sums:
-    return tuple(a + b for a, b in zip(one, other, strict=True)) if one else other

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment, fit_video
+from dptkit.evaluation.alignment import DOMAINS, Fit, apply_fit, fit_alignment, fit_parts, fit_video, gather_part
 from dptkit.evaluation.depth_metrics import DEPTH_METRICS
 from dptkit.evaluation.protocol import Alignment
 
@@ -236,3 +236,31 @@ def test_without_alignment_scale_counts() -> None:
     truth = np.array([1.0, 2.0, 4.0])
     assert scores("none", truth, truth)["abs_rel"] == 0
     assert scores("none", 2 * truth, truth)["abs_rel"] == 1
+
+
+@pytest.mark.parametrize("first", ["like the rest", "constant", "far from the rest"])
+def test_strips_whose_first_is_unlike_the_rest_keep_their_digits(first: str) -> None:
+    rng = np.random.default_rng(0)
+    predicted = 1000 + rng.normal(0, 1e-3, 40 * 64)  # a mean of a million spreads
+    if first != "like the rest":
+        predicted[:64] = 1000 if first == "constant" else 1000.1 + rng.normal(0, 1e-3, 64)
+    truth = 3 * predicted + rng.normal(0, 1e-3, len(predicted))
+    exact_p, exact_t = (side.astype(np.longdouble) for side in (predicted, truth))
+    along = exact_p - exact_p.mean()
+    scale = float((along * (exact_t - exact_t.mean())).sum() / (along * along).sum())
+    strips = list(zip(np.split(predicted, 40), np.split(truth, 40), strict=True))
+    ranges = ((predicted.min(), predicted.max()), (truth.min(), truth.max()))
+    for known in (None, ranges):
+        fit = fit_parts("inverse_least_squares", [gather_part("inverse_least_squares", strips, known)])
+        # The values themselves have 16 digits, of which their spread is the last ten.
+        assert fit.scale == pytest.approx(scale, rel=1e-11)
+        assert not fit.degenerate
+
+
+def test_strips_of_one_value_are_degenerate_whether_ranges_are_known_or_not() -> None:
+    strips = [(np.full(7, 0.1), np.linspace(1, 2, 7)) for _ in range(5)]
+    parts = [gather_part("inverse_least_squares", strips, known) for known in (None, ((0.1, 0.1), (1.0, 2.0)))]
+    for part in parts:
+        fit = fit_parts("inverse_least_squares", [part])
+        assert fit.degenerate
+        assert (fit.scale, fit.shift) == (0, pytest.approx(1.5, rel=1e-14))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dptkit.evaluation import depth_metrics
-from dptkit.evaluation.depth_metrics import DEPTH_METRICS
+from dptkit.evaluation.depth_metrics import DEPTH_METRICS, Pixels
 
 Array = npt.NDArray[np.float64]
 few = settings(max_examples=40, deadline=None)
@@ -144,3 +144,18 @@ def test_depth_that_is_none_is_refused(bad: float) -> None:
             metric.sums(np.ones(2), np.array([1.0, bad]))
         with pytest.raises(ValueError, match="1-D arrays of one length"):
             metric.function(np.ones(2), np.ones(3))
+
+
+@pytest.mark.parametrize("inverse", [(False, True), (True, False), (True, True)])
+@few
+@given(pairs=depths)
+def test_inverse_depth_has_the_sums_of_depth(inverse: tuple[bool, bool], pairs: list[tuple[float, float]]) -> None:
+    p, t = np.array(pairs).T
+    # Off the thresholds: there the last bit of a reciprocal decides.
+    worse = np.maximum(p / t, t / p)
+    p[np.isclose(worse[:, None], [1.25, 1.25**2, 1.25**3], rtol=1e-9, atol=0).any(axis=1)] *= 1.01
+    given_p, given_t = (1 / side if inverted else side for side, inverted in zip((p, t), inverse, strict=True))
+    for name, metric in DEPTH_METRICS.items():
+        ours = metric.pixel_sums(Pixels(given_p, given_t, inverse))
+        # Logarithms and differences of nearly equal depths cancel: absolutely, by the rounding of the largest.
+        assert ours == pytest.approx(metric.sums(p, t), rel=1e-9, abs=1e-12), name
