@@ -167,10 +167,10 @@ def test_what_cannot_be_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_without_openvino_the_default_is_torch_with_a_note(picture: Path, tmp_path: Path) -> None:
+def test_without_openvino_the_default_is_the_next_best_with_a_note(picture: Path, tmp_path: Path) -> None:
     stub = tmp_path / "hidden" / "sitecustomize.py"
     stub.parent.mkdir()
-    stub.write_text('import sys\nsys.modules["openvino"] = None\n')
+    stub.write_text('import sys\nsys.modules["openvino"] = sys.modules["onnxruntime"] = None\n')
     path = os.pathsep.join([str(stub.parent), os.environ.get("PYTHONPATH", "")])
     ran = dpt("depth", picture, "-o", tmp_path, *SMALL, env={"PYTHONPATH": path})
     assert record(ran)["engine"] == "torch"

@@ -56,6 +56,13 @@ def _with_exit_code(verb: Callable[..., int]) -> Callable[..., None]:
             typer.echo(f"dpt: {error.strerror or error}", err=True)
             _silence_stdout()
             code = 1
+        except (MemoryError, RuntimeError) as error:  # as when a model does not fit on a GPU
+            from dptkit.runtime.backend import first_line, is_about_memory
+
+            if not is_about_memory(error):
+                raise
+            typer.echo(f"dpt: not enough memory ({first_line(error)})", err=True)
+            code = 1
         raise typer.Exit(code)
 
     return command

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Choice(NamedTuple):
 
 
 def choose(engine: EngineChoice, device: str, precision: PrecisionChoice) -> Choice:
-    """Settle "auto". Engine: OpenVINO on a CPU; torch on anything else, and with a note where OpenVINO is missing.
+    """Settle "auto". Engine: OpenVINO on a CPU, with a note ONNX Runtime or torch where it is missing; else torch.
 
     Precision: bfloat16 where OpenVINO computes and says that the CPU does so in bfloat16, else float32.
     Raises ConfigError for what is unknown, not installed, not on this machine, or cannot go together.
@@ -88,14 +89,23 @@ def _choose_openvino(precision: PrecisionChoice, named: bool) -> Choice:
         if named:
             advice = "pip install openvino, or use engine torch" if missing else "use engine torch"
             raise ConfigError(f"engine openvino {problem}: {advice}") from None
-        _log.warning("engine openvino %s: computing with torch, which is slower", problem)
-        return _choose_torch("cpu", precision)
+        choice = _choose_next_best(precision)
+        _log.warning("engine openvino %s: computing with %s, which is slower", problem, choice.engine)
+        return choice
     if precision == "auto":
         return Choice("openvino", "cpu", able[0], replaceable=not named)
     if precision in able:
         return Choice("openvino", "cpu", precision, replaceable=not named)
     if named:
         raise ConfigError(f"engine openvino does not compute in {precision} on this CPU: use {' or '.join(able)}")
+    return _choose_torch("cpu", precision)
+
+
+def _choose_next_best(precision: PrecisionChoice) -> Choice:
+    """Without OpenVINO, on a CPU: ONNX Runtime, which is quicker than torch and has float32 only, or torch."""
+    if precision in ("auto", "float32") and onnx_backend.can_convert():
+        with suppress(ConfigError):
+            return _choose_onnx("cpu", precision)._replace(replaceable=True)
     return _choose_torch("cpu", precision)
 
 

@@ -37,6 +37,9 @@ class ONNXBackend:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # they have no common type
             raise RuntimeError(first_line(error)) from error
+        # Without a library that CUDA's provider needs, ONNX Runtime goes on with the CPU's and says so in its log only.
+        if provider not in self._session.get_providers():
+            raise ConfigError(f"device {device!r} does not work with the engine onnx here: use cpu, or engine torch")
         self._input: str = self._session.get_inputs()[0].name
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -57,8 +60,17 @@ class ONNXBackend:
 
 def is_onnx_installed() -> bool:
     """Cheap: looks for the package and does not import it."""
+    return _is_there("onnxruntime")
+
+
+def can_convert() -> bool:
+    """Whether there also is the package that makes ONNX files, which `dptkit[onnx]` brings. Cheap, too."""
+    return is_onnx_installed() and _is_there("onnx")
+
+
+def _is_there(package: str) -> bool:
     try:
-        return find_spec("onnxruntime") is not None
+        return find_spec(package) is not None
     except (ImportError, ValueError):
         return False
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dptkit.errors import ConfigError
 from dptkit.model.dpt import DPT
+from dptkit.runtime.backend import is_about_memory
 from dptkit.runtime.torch_graphs import CapturedForward, Forward, Graphs, Shape
 from dptkit.runtime.torch_transfer import Event, Transfer
 
@@ -106,8 +107,8 @@ class CudaNetwork:
         with device.launching():
             computation = _Computation(network, weight.device, weight.dtype)
             # AMD's builds call themselves cuda too; what they need before a capture is different.
-            kept = Graphs(computation.capture, 0 if torch.version.hip else graphs)
-            forward = Forward(computation.eager, kept, torch.cuda.empty_cache)
+            self._graphs = Graphs(computation.capture, 0 if torch.version.hip else graphs)
+            forward = Forward(computation.eager, self._graphs, _return_memory)
             self._transfer = Transfer(device, forward, weight.dtype, network.head.output_channels)
             # The weights came on the default stream; side streams do not wait for it.
             device.settle()
@@ -115,12 +116,32 @@ class CudaNetwork:
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]. RuntimeError without memory."""
         with torch.inference_mode():
+            try:
+                return self._transfer.predict(images)
+            except RuntimeError as error:
+                # `forward` gives up the graphs by itself. This is for the buffers, which are taken before it.
+                if not is_about_memory(error) or not self._give_up_graphs():
+                    raise
             return self._transfer.predict(images)
 
     def free_memory(self) -> None:
         """Return to the device what PyTorch holds and nobody uses."""
         with self._device.launching():
-            torch.cuda.empty_cache()
+            _return_memory()
+
+    def _give_up_graphs(self) -> bool:
+        """Whether there were any."""
+        with self._device.launching():
+            had_any = self._graphs.clear()
+            _return_memory()
+        return had_any
+
+
+def _return_memory() -> None:
+    # After a capture that could not be ended, several versions of PyTorch take it to be still under way, and refuse
+    # this by an internal assertion. Without memory returned, smaller batches may do all the same.
+    with suppress(RuntimeError):
+        torch.cuda.empty_cache()
 
 
 class _Computation:

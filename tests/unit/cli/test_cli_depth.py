@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from cli_runner import dpt, files_below, save_picture
 from PIL import Image
 
@@ -17,6 +18,7 @@ from dptkit.errors import ImageReadError, NonFiniteOutputError, OutputWriteError
 from dptkit.image_io import read_metadata
 from dptkit.outputs import DepthMap
 from dptkit.predictor import Predictor
+from dptkit.runtime.torch_backend import TorchBackend
 from dptkit.version import __version__
 from dptkit.weights.tensor_file import write_tensors
 from miniatures import build_miniature, miniature_spec
@@ -369,6 +371,22 @@ def test_missing_or_broken_weights_are_one_line(tmp_path: Path) -> None:
         assert ran.code in (1, 2)
         assert len(ran.errors) == 1
         assert options[1] in ran.errors[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16 MiB.\nSee more"), MemoryError("too little")],
+)
+def test_a_model_that_does_not_fit_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TorchBackend, "__init__", fail)
+    ran = dpt("depth", save_picture(tmp_path / "a.png"), "-o", tmp_path / "out", *SMALL)
+    assert (ran.code, ran.lines) == (1, [])
+    assert ran.errors == [f"dpt: not enough memory ({str(error).splitlines()[0]})"]
 
 
 def test_a_picture_as_model_is_called_what_it_is(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from dptkit.errors import ConfigError
 from dptkit.runtime import choice, openvino_backend
 from dptkit.runtime.backend import EngineChoice, Precision, PrecisionChoice
 from dptkit.runtime.choice import Choice, choose
+from dptkit.runtime.onnx_backend import ONNXBackend
 from dptkit.runtime.openvino_import import import_openvino
 
 
@@ -73,14 +76,27 @@ def test_with_a_gpu_torch_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose("auto", "auto", "auto") == Choice("torch", "auto", "float32")
 
 
-def test_without_openvino_torch_computes_and_it_is_said(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("blocked", "precision", "wanted"),
+    [
+        (("openvino",), "auto", Choice("onnx", "cpu", "float32", True)),
+        (("openvino",), "bfloat16", Choice("torch", "cpu", "bfloat16")),
+        (("openvino", "onnx"), "auto", Choice("torch", "cpu", "float32")),
+        (("openvino", "onnxruntime"), "float32", Choice("torch", "cpu", "float32")),
+    ],
+)
+def test_without_openvino_the_next_best_computes_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    blocked: tuple[str, ...],
+    precision: PrecisionChoice,
+    wanted: Choice,
 ) -> None:
-    block(monkeypatch, "openvino")
+    block(monkeypatch, *blocked)
     with caplog.at_level(logging.WARNING, "dptkit"):
-        assert choose("auto", "cpu", "auto") == Choice("torch", "cpu", "float32")
+        assert choose("auto", "cpu", precision) == wanted
     (record,) = caplog.records
-    assert record.getMessage() == "engine openvino is not installed: computing with torch, which is slower"
+    assert record.getMessage() == f"engine openvino is not installed: computing with {wanted.engine}, which is slower"
 
 
 def test_a_broken_openvino_is_no_end_either(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -88,7 +104,7 @@ def test_a_broken_openvino_is_no_end_either(monkeypatch: pytest.MonkeyPatch, cap
         raise ImportError("libtbb.so.12: cannot open shared object file\nmore")
 
     monkeypatch.setattr(openvino_backend, "precisions", broken)
-    assert choose("auto", "cpu", "auto").engine == "torch"
+    assert choose("auto", "cpu", "auto").engine == "onnx"
     assert "libtbb.so.12" in caplog.text
     with pytest.raises(ConfigError, match=r"does not work here \(libtbb.*use engine torch$"):
         choose("openvino", "cpu", "auto")
@@ -122,6 +138,19 @@ def test_what_cannot_be_is_one_line(engine: str, device: str, precision: str, me
         choose(engine, device, precision)  # type: ignore[arg-type]
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_onnx_runtime_that_goes_on_without_its_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where CUDA's libraries are missing it makes a session on the CPU, which results would call cuda."""
+    session = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"], get_inputs=list)
+    runtime = SimpleNamespace(
+        get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        SessionOptions=SimpleNamespace,
+        InferenceSession=lambda *_, **__: session,
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    with pytest.raises(ConfigError, match=r"^device 'cuda' does not work with the engine onnx here: "):
+        ONNXBackend(Path("model.onnx"), "cuda", 32)
 
 
 def test_openvino_reports_to_nobody() -> None:

@@ -24,7 +24,7 @@ from dptkit.errors import ConfigError
 from dptkit.model.dpt import DPT
 from dptkit.model.encoders.transformer import PositionEmbedding
 from dptkit.runtime.torch_backend import TorchBackend
-from dptkit.runtime.torch_cuda import CudaDevice, CudaNetwork, graph_limit
+from dptkit.runtime.torch_cuda import CudaDevice, CudaNetwork, CudaStream, graph_limit
 from miniatures import build_miniature
 
 Array = npt.NDArray[np.float32]
@@ -70,12 +70,16 @@ def place(tensor: Tensor) -> int:
 
 
 class FakeCuda:
-    """What `torch_cuda.py` uses of `torch.cuda`. fails: the next captures end as broken ones do."""
+    """What `torch_cuda.py` uses of `torch.cuda`. fails: the next captures end as broken ones do.
+
+    stuck: as several versions of PyTorch are after such an end, the allocator takes the capture to be under way.
+    """
 
     def __init__(self) -> None:
         self.default = self.current = object()
         self.capturing = False
         self.fails = 0
+        self.stuck = False
         self.captures: list[tuple[Any, Any]] = []
         self.alive: dict[tuple[int, int], list[Any]] = {}
         self.dead: set[tuple[int, int]] = set()
@@ -141,7 +145,10 @@ class FakeCuda:
     def synchronize(self, device: torch.device | None = None) -> None:
         assert not self.capturing
 
-    empty_cache = synchronize
+    def empty_cache(self) -> None:
+        assert not self.capturing
+        if self.stuck:
+            raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
 
     def graph_pool_handle(self) -> tuple[int, int]:
         self.names.append((0, len(self.names) + 1))
@@ -163,6 +170,7 @@ class FakeCapture:
 
     def __enter__(self) -> None:
         assert self.cuda.current not in (self.cuda.default, self.stream), "warmed up on a stream that is not a side's"
+        self.cuda.empty_cache()
         self.cuda.capturing = True
         self.before, self.cuda.current = self.cuda.current, self.stream
         self.recording = Recording()
@@ -174,6 +182,7 @@ class FakeCapture:
         self.cuda.captures.append((self.pool, self.stream))
         if error is not None or self.cuda.fails:
             self.cuda.fails -= error is None
+            self.cuda.stuck = True
             raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
         self.cuda.current = self.before
         for other in self.cuda.alive.setdefault(self.pool, []):
@@ -267,6 +276,38 @@ def test_eager_never_runs_on_the_captures_stream(cuda: FakeCuda) -> None:
     (capture,) = {current for capturing, current in seen if capturing}
     assert compute is not capture
     assert cuda.default not in (compute, capture)
+
+
+def test_after_a_broken_capture_memory_that_runs_out_is_no_other_error(cuda: FakeCuda) -> None:
+    """PyTorch then refuses to return memory, also where another network would capture."""
+    broken, other = (CudaNetwork(network("dpt-large"), graphs=8) for _ in range(2))
+    eager = TorchBackend(network("dpt-large"), "cpu")
+    cuda.fails = 1
+    for predicting in (broken, other):
+        for seed in range(3):
+            each = images(*SHAPES[0], seed=seed)
+            np.testing.assert_array_equal(predicting.predict(each), eager.predict(each))
+        predicting.free_memory()
+    assert cuda.stuck
+    assert len(cuda.captures) == 1
+
+
+def test_graphs_give_way_to_buffers(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture whose input or output does not fit beside the graphs fits without them."""
+    take = CudaStream.memory
+
+    def memory(stream: CudaStream, count: int, dtype: torch.dtype) -> Tensor:
+        if any(cuda.alive.values()):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.75 GiB.")
+        return take(stream, count, dtype)
+
+    monkeypatch.setattr(CudaStream, "memory", memory)
+    predicting, eager = CudaNetwork(network("dpt-large"), graphs=8), TorchBackend(network("dpt-large"), "cpu")
+    for _ in range(2):
+        predicting.predict(images(*SHAPES[0], seed=0))
+    assert any(cuda.alive.values())
+    large = images(*SHAPES[1], seed=1)
+    np.testing.assert_array_equal(predicting.predict(large), eager.predict(large))
 
 
 def test_settings_of_convolutions_are_put_back(cuda: FakeCuda) -> None:
