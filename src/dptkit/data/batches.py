@@ -150,11 +150,11 @@ def mixed_loader(batches: MixedBatches, preprocess: PreprocessConfig, workers: i
         pin_memory=torch.cuda.is_available(),
         # Its own: a run that goes on must find torch's global one as it was.
         generator=torch.Generator(),
-        worker_init_fn=_leave_signals_alone,
+        worker_init_fn=leave_signals_alone,
     )
 
 
-def _leave_signals_alone(worker: int) -> None:
+def leave_signals_alone(worker: int) -> None:
     """Ctrl-C reaches every process of a terminal: whether and when to end, the one that trains decides.
 
     It ends its workers through their queues; when it dies, they notice.

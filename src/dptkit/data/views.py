@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dptkit.config import PreprocessConfig
 from dptkit.data.augment import Augmentation, cutmix
-from dptkit.data.batches import Collate, MixedBatches, MixedSample
+from dptkit.data.batches import Collate, MixedBatches, MixedSample, leave_signals_alone
 from dptkit.data.mixing import augmentation_rng
 from dptkit.data.sample import Sample
 
@@ -97,4 +97,5 @@ def view_loader(views: MixedViews, preprocess: PreprocessConfig, workers: int = 
         collate_fn=CollateViews(preprocess.mean, preprocess.std),
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
+        worker_init_fn=leave_signals_alone,
     )

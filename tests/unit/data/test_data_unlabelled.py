@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import sys
 from pathlib import Path
 
 import cv2
@@ -131,3 +135,18 @@ def test_cutmix_takes_the_neighbours_strong_view_where_it_says_so(folder: Path) 
         assert not plain.from_other.any()
         expected = torch.where(mixed.from_other[:, None], plain.strong[[1, 0, 3, 2]], plain.strong)
         assert torch.equal(mixed.strong, expected)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_signals_do_not_end_the_workers(folder: Path, asked: signal.Signals) -> None:
+    """Ctrl-C reaches them too, and the step in progress may still wait for their pictures."""
+    data = open_pictures(folder)
+    weak = Augment((WithoutGroundTruth(), RandomCrop((16, 16))))
+    batches = MixedBatches([data], Mixture((len(data),), 3, 2), weak, 12)
+    loader = iter(view_loader(MixedViews(batches, StrongAugment(), 0), PreprocessConfig(), 1))
+    next(loader)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, asked)
+    assert len(list(loader)) == 11
