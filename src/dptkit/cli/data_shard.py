@@ -40,5 +40,7 @@ def shard(
     with PictureScreen(len(samples)) as screen:
         paths = write_shards(samples, out, split, size, screen.advance)
     total = sum(path.stat().st_size for path in paths)
-    typer.echo(f"{out}: {len(samples)} samples in {len(paths)} shards, {total / 1e6:.1f} MB")
+    typer.echo(
+        f"{out}: {len(samples)} samples in {len(paths)} shard{'' if len(paths) == 1 else 's'}, {total / 1e6:.1f} MB"
+    )
     return 0

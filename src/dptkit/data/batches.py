@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from dptkit.config import PreprocessConfig
 from dptkit.data.augment import Augmentation, cutmix
 from dptkit.data.mixing import Draw, Mixture, augmentation_rng
 from dptkit.data.sample import Dataset, Sample, TargetQuantity
+
+T = TypeVar("T")
 
 
 class MixedSample(NamedTuple):
@@ -141,17 +143,29 @@ class Collate:
 
 def mixed_loader(batches: MixedBatches, preprocess: PreprocessConfig, workers: int = 0) -> DataLoader[MixedSample]:
     """A DataLoader that yields one `Batch` for each step, in order; the number of workers changes only the speed."""
-    return DataLoader(
-        batches,
-        batch_size=batches.local_batch_size,
+    return in_order(batches, batches.local_batch_size, Collate(preprocess.mean, preprocess.std), workers)
+
+
+def in_order(
+    samples: TorchDataset[T], batch_size: int, collate: Callable[[list[T]], Any], workers: int
+) -> DataLoader[T]:
+    """How every training loader is made: batches in order, whatever the number of workers."""
+    return _Loader(
+        samples,
+        batch_size=batch_size,
         shuffle=False,
         num_workers=workers,
-        collate_fn=Collate(preprocess.mean, preprocess.std),
+        collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         # Its own: a run that goes on must find torch's global one as it was.
         generator=torch.Generator(),
         worker_init_fn=leave_signals_alone,
     )
+
+
+class _Loader(DataLoader[T]):
+    def check_worker_number_rationality(self) -> None:
+        """Torch warns here, twice, of more workers than cores; how long a run waits for data is in its log."""
 
 
 def leave_signals_alone(worker: int) -> None:

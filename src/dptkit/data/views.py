@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dptkit.config import PreprocessConfig
 from dptkit.data.augment import Augmentation, cutmix
-from dptkit.data.batches import Collate, MixedBatches, MixedSample, leave_signals_alone
+from dptkit.data.batches import Collate, MixedBatches, MixedSample, in_order
 from dptkit.data.mixing import augmentation_rng
 from dptkit.data.sample import Sample
 
@@ -89,13 +89,4 @@ def neighbours(count: int) -> list[int]:
 
 def view_loader(views: MixedViews, preprocess: PreprocessConfig, workers: int = 0) -> DataLoader[Views]:
     """A DataLoader that yields one `ViewBatch` for each step, in order. It leaves torch's global generator alone."""
-    return DataLoader(
-        views,
-        batch_size=views.batches.local_batch_size,
-        shuffle=False,
-        num_workers=workers,
-        collate_fn=CollateViews(preprocess.mean, preprocess.std),
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),
-        worker_init_fn=leave_signals_alone,
-    )
+    return in_order(views, views.batches.local_batch_size, CollateViews(preprocess.mean, preprocess.std), workers)

@@ -123,7 +123,9 @@ def parse_config(content: Mapping[str, Any], where: str) -> TrainConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: {key}: {first['msg']}{_nearest(str(first['loc'][-1]))}") from None
+        value = first["input"]
+        said = f", not {value!r}" if isinstance(value, (str, float)) and "keyword" not in first["type"] else ""
+        raise ConfigError(f"{where}: {key}: {first['msg']}{said}{_nearest(str(first['loc'][-1]))}") from None
 
 
 def to_plain(config: TrainConfig) -> dict[str, Any]:
