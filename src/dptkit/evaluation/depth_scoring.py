@@ -176,10 +176,17 @@ def _aligned(predicted: Array, protocol: DepthProtocol, fit: Fit, bounds: Bounds
     aligned = apply_fit(fit, predicted)
     if protocol.rounding != "none":
         steps = _STEPS_PER_METRE[protocol.rounding]
-        aligned *= steps
-        np.trunc(aligned, out=aligned)
-        _clamp(aligned, 0, _LARGEST_CODE)
-        aligned /= steps
+        if fit.domain == "inverse_depth":  # the files hold metres
+            farthest = steps / _LARGEST_CODE  # also of what lies at or behind infinity
+            codes = np.trunc(np.divide(steps, np.maximum(aligned, farthest)))
+            # Code 0, below a step: as near as the clamp lets it be, or half a step.
+            nearest = 0.5 if bounds[1] is None else steps / bounds[1]
+            aligned = steps / np.where(codes > 0, codes, nearest)
+        else:
+            aligned *= steps
+            np.trunc(aligned, out=aligned)
+            _clamp(aligned, 0, _LARGEST_CODE)
+            aligned /= steps
     _clamp(aligned, *bounds)
     return aligned
 

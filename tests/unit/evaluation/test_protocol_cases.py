@@ -86,6 +86,16 @@ def test_sixteen_bit_files_cut_fractions_off():
     assert scores([[1.9999]], [[2.0]], kitti)["abs_rel"] == pytest.approx(1 / 512, rel=1e-6)
 
 
+def test_sixteen_bit_files_hold_metres_also_where_the_fit_is_in_inverse_depth():
+    # The fit is exact, so the numbers are the depths 1, 4, 40 and 300 m, of which a file holds no more than 256.
+    rounded = replace(FITTED, rounding="uint16_per_256th_m")
+    truth, near = [[1.0, 4.0, 40.0, 300.0]], [[1.0, 4.0, 40.0, 65535 / 256]]
+    compared = compare_depth(depth_map([[8, 2, 0.2, 8 / 300]], "inverse_depth"), sample(truth), rounded)
+    assert compared.predicted == pytest.approx(np.array(near), rel=1 / 256)
+    codes = compared.predicted * 256
+    assert codes == pytest.approx(np.round(codes), abs=1e-6)
+
+
 def test_sixteen_bit_rounding_comes_before_the_lower_bound():
     nyu = find_protocol("nyu-eigen")
     truth = np.full((480, 640), 0.5)
