@@ -29,7 +29,8 @@ class PairedDifference:
     """One metric, right minus left, over the pictures that both scored.
 
     low, high: 95% interval of the bootstrap over pictures. p: two-sided; twice the share of samples on the rarer side
-    of zero, never below 2 / (samples + 1). None where there is no value, or below two pictures.
+        of zero, never below 2 / (samples + 1), nor below 2^(1 - n) for n pictures that differ, the least of an exact
+        sign-flip test. None where there is no value, or below two pictures.
     wins, ties, losses: pictures for which right is better than left, as good, worse; where both have a value.
     """
 
@@ -166,5 +167,9 @@ def _paired(
         return PairedDifference(before, after, difference, None, None, None, *records)
     low, high = (float(edge) for edge in np.percentile(kept, (2.5, 97.5)))
     rarer = min(int((kept <= 0).sum()), int((kept >= 0).sum()))
-    p = min(1.0, 2 * (rarer + 1) / (len(kept) + 1))
+    p = 2 * (rarer + 1) / (len(kept) + 1)
+    # A few pictures that all agree make every sample agree, by chance too: no test that swaps left and right within
+    # pictures can tell more than their number allows.
+    telling = records[0] + records[2] if sum(records) else pictures
+    p = min(1.0, max(p, 2.0 ** (1 - telling)))
     return PairedDifference(before, after, difference, low, high, p, *records)

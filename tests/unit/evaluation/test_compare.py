@@ -64,6 +64,14 @@ def test_a_small_shift_is_seen_although_pictures_differ_much_more() -> None:
     assert (back.difference, back.wins, back.losses) == (-found.difference, found.losses, found.wins)
 
 
+def test_few_pictures_that_agree_are_not_sure() -> None:
+    """By chance alone five signs are all the same in 2 of 2^5 cases, whatever a bootstrap of the five says."""
+    same = [0.3, 0.3]
+    found = one(result_of({"abs_rel": [*HARD[:5], *same]}), result_of({"abs_rel": [*(HARD[:5] - 0.01), *same]}))
+    assert (found.wins, found.ties, found.losses) == (5, 2, 0)
+    assert found.p == 2 / 2**5
+
+
 def test_chance_is_called_chance() -> None:
     """Of 100 comparisons without a difference about 5 are below 0.05; more than 14 would be in one of 10000."""
     low = 0
