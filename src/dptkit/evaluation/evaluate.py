@@ -96,7 +96,12 @@ def evaluate(
 
 
 def with_dataset_classes(protocol: Protocol, dataset: Dataset | OrdinalDataset) -> Protocol:
-    """A protocol of labels that names no classes takes the data set's, others stay as they are. Raises ConfigError."""
+    """A protocol of labels that names no classes takes the data set's, others stay as they are.
+
+    Raises ConfigError where it names none either, and for a protocol of depth where it names some.
+    """
+    if isinstance(protocol, DepthProtocol) and getattr(dataset, "class_names", ()):
+        raise ConfigError(f"the data are labels, but {protocol.name} compares depth: use a protocol of labels")
     if not isinstance(protocol, SegmentationProtocol) or protocol.classes:
         return protocol
     classes = tuple(getattr(dataset, "class_names", ()))

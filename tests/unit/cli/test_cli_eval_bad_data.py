@@ -160,3 +160,13 @@ def test_bad_labels_are_named_and_in_no_number(tmp_path: Path, labels: np.ndarra
     assert [image.state for image in result.images] == ["scored", "skipped", "scored"]
     truths = [cv2.imread(str(data / f"val/labels/{name}.png"), cv2.IMREAD_UNCHANGED) for name in ("000", "002")]
     assert result.summary["pixel_accuracy"].value == pytest.approx(np.mean(np.stack(truths) == 1))
+
+
+def test_labels_are_no_depth_and_nothing_is_predicted_to_find_out(tmp_path: Path) -> None:
+    for name in ("images", "labels"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / f"val/{name}/1.png"), np.zeros((8, 8), np.uint8))
+    (tmp_path / "classes.txt").write_text("floor\nwall\n")
+    ran = dpt("eval", "--data", tmp_path, "--protocol", "folder", "--model", "ramp")
+    assert (ran.code, ran.lines) == (2, [])
+    assert ran.errors == ["dpt: the data are labels, but folder compares depth: use a protocol of labels"]
