@@ -100,7 +100,7 @@ def with_dataset_classes(protocol: Protocol, dataset: Dataset | OrdinalDataset) 
 
     Raises ConfigError where it names none either, and for a protocol of depth where it names some.
     """
-    if isinstance(protocol, DepthProtocol) and getattr(dataset, "class_names", ()):
+    if isinstance(protocol, DepthProtocol) and tuple(getattr(dataset, "class_names", ())):
         raise ConfigError(f"the data are labels, but {protocol.name} compares depth: use a protocol of labels")
     if not isinstance(protocol, SegmentationProtocol) or protocol.classes:
         return protocol
