@@ -137,6 +137,8 @@ _ENTRIES: tuple[Protocol, ...] = (
     ),
     replace(
         _MIDAS, name="midas-zero-shot-sintel", datasets=("sintel",), split="train", prediction_range_m=(None, 72.0),
+        # Neither paper says whether training/invalid is left out too; option invalid_masks does.
+        source=_MIDAS.source + "; every pixel with depth counts, those of training/invalid too",
     ),
     replace(
         _MIDAS, name="midas-zero-shot-kitti", datasets=("kitti",), metrics=_BAD_PIXELS,
