@@ -159,7 +159,7 @@ def in_order(
         pin_memory=torch.cuda.is_available(),
         # Its own: a run that goes on must find torch's global one as it was.
         generator=torch.Generator(),
-        worker_init_fn=leave_signals_alone,
+        worker_init_fn=_leave_signals_alone,
     )
 
 
@@ -168,7 +168,7 @@ class _Loader(DataLoader[T]):
         """Torch warns here, twice, of more workers than cores; how long a run waits for data is in its log."""
 
 
-def leave_signals_alone(worker: int) -> None:
+def _leave_signals_alone(worker: int) -> None:
     """Ctrl-C reaches every process of a terminal: whether and when to end, the one that trains decides.
 
     It ends its workers through their queues; when it dies, they notice.
