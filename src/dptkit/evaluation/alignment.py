@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -86,7 +87,8 @@ class FitPart:
 def gather_part(kind: Alignment, strips: Iterable[tuple[Array, Array]], ranges: Ranges | None = None) -> FitPart:
     """Of pixels (predicted, truth), as of `fit_alignment`, which raises the same. Strip by strip where moments do.
 
-    ranges: of all strips' predicted and true values, where they are known: then nothing is checked again.
+    ranges: of all strips' predicted and true values, where they are known: then nothing is checked again, and strips
+    must be float64 that may be overwritten.
     """
     checked = strips if ranges else (_pixels(predicted, truth, None)[:2] for predicted, truth in strips)
     moments, kept = _Moments(), [(np.empty(0), np.empty(0))]
@@ -117,16 +119,19 @@ def fit_video(kind: Alignment, parts: Iterable[tuple[Array, Array]]) -> Fit:
     return fit_parts(kind, (gather_part(kind, [part]) for part in parts))
 
 
-def apply_fit(fit: Fit, predicted: Array) -> Array:
-    """scale * predicted + shift, float64, of any shape. `predicted` must be in `fit.domain`, and so is what returns."""
-    aligned = np.multiply(np.asarray(predicted, np.float64), fit.scale)
+def apply_fit(fit: Fit, predicted: Array, out: Array | None = None) -> Array:
+    """scale * predicted + shift, float64, of any shape. `predicted` must be in `fit.domain`, and so is what returns.
+
+    out: where to write it; may be `predicted`.
+    """
+    aligned = np.multiply(np.asarray(predicted, np.float64), fit.scale, out=out)
     aligned += fit.shift
     return aligned
 
 
 def _pixels(predicted: Array, truth: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
-    """As float64, without pixels of weight 0. No weights: 1 each."""
-    p, t = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
+    """As float64 that may be overwritten, without pixels of weight 0. No weights: 1 each."""
+    p, t = np.array(predicted, np.float64), np.array(truth, np.float64)
     w = None if weights is None else np.asarray(weights, np.float64)
     if p.ndim != 1 or p.shape != t.shape or (w is not None and p.shape != w.shape):
         shapes = [side.shape for side in (p, t, *(() if w is None else (w,)))]
@@ -172,7 +177,7 @@ class _Moments:
 
     @staticmethod
     def of(strips: Iterable[tuple[Array, Array]], w: Array | None = None, ranges: Ranges | None = None) -> _Moments:
-        """Of all strips together; w: weights of the only one.
+        """Of all strips together, which it overwrites; w: weights of the only one.
 
         Centred by the first strip's means: it is one of n strips, so at most log10(n) digits are lost to the others'.
         """
@@ -187,13 +192,14 @@ class _Moments:
                     low, high = _both(min, low, lows), _both(max, high, highs)
                 if not weight:
                     about_p, about_t = _mean(p, w), _mean(t, w)
-                along_p, along_t = p - about_p, t - about_t
+                # In place, and squares by OpenCV, whose sum is twice as fast as numpy's.
+                along_p, along_t = np.subtract(p, about_p, out=p), np.subtract(t, about_t, out=t)
                 weighted = along_p if w is None else w * along_p
                 weight += len(p) if w is None else _sum(w)
                 sum_p += _sum(weighted)
                 sum_t += _sum(along_t if w is None else w * along_t)
                 # Not `@`: BLAS wakes its threads for it, which costs more than the product where the processor is busy.
-                pp += float(np.einsum("i,i", weighted, along_p))
+                pp += cv2.norm(along_p, cv2.NORM_L2SQR) if w is None else float(np.einsum("i,i", weighted, along_p))
                 pt += float(np.einsum("i,i", weighted, along_t))
             if not weight:
                 return _Moments()

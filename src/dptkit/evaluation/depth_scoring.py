@@ -147,7 +147,7 @@ def _fit_of(pixels: DepthPixels, protocol: DepthProtocol) -> Fit:
 
 def _compared(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Iterator[Pixels]:
     """Prediction after fit, rounding and clamp, and truth, strip by strip."""
-    bounds = _bounds(pixels, protocol, fit)
+    bounds = _reached(_bounds(pixels, protocol, fit), pixels, protocol, fit)
     predicted_inverse = fit.domain == "inverse_depth"
     inverse = (predicted_inverse, predicted_inverse != pixels.inverted)
     for predicted, truth in pixels.strips():
@@ -160,8 +160,8 @@ def _maps(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> DepthMaps:
     return DepthMaps(predicted, truth, pixels.valid)
 
 
-Bounds = tuple[float, float | None]
-"""Of aligned values, in the domain of the fit."""
+Bounds = tuple[float | None, float | None]
+"""Of aligned values, in the domain of the fit; None: no value is beyond."""
 
 
 def _bounds(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Bounds:
@@ -171,9 +171,21 @@ def _bounds(pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Bounds:
     return protocol.relative_floor * pixels.ranges[1][0] if low is None else low, high
 
 
+def _reached(bounds: Bounds, pixels: DepthPixels, protocol: DepthProtocol, fit: Fit) -> Bounds:
+    """Those of `bounds` that some pixel that counts is beyond: a fit keeps the order, or turns it round."""
+    if protocol.rounding != "none":
+        return bounds
+    ends = apply_fit(fit, np.asarray(pixels.ranges[0]))
+    low, high = bounds
+    return (
+        None if low is None or ends.min() >= low else low,
+        None if high is None or ends.max() <= high else high,
+    )
+
+
 def _aligned(predicted: Array, protocol: DepthProtocol, fit: Fit, bounds: Bounds) -> Array:
-    """After fit, rounding and clamp, in the domain of the fit."""
-    aligned = apply_fit(fit, predicted)
+    """After fit, rounding and clamp, in the domain of the fit; float64 that it overwrites."""
+    aligned = apply_fit(fit, predicted, out=predicted)
     if protocol.rounding != "none":
         steps = _STEPS_PER_METRE[protocol.rounding]
         if fit.domain == "inverse_depth":  # the files hold metres
@@ -191,8 +203,9 @@ def _aligned(predicted: Array, protocol: DepthProtocol, fit: Fit, bounds: Bounds
     return aligned
 
 
-def _clamp(values: Array, low: float, high: float | None) -> None:
+def _clamp(values: Array, low: float | None, high: float | None) -> None:
     """In place. numpy's clip is for arrays that are larger."""
-    np.maximum(values, low, out=values)
+    if low is not None:
+        np.maximum(values, low, out=values)
     if high is not None:
         np.minimum(values, high, out=values)

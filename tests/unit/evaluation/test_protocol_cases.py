@@ -64,6 +64,20 @@ def test_the_cap_bounds_what_the_fit_puts_behind_infinity():
     assert uncapped.predicted[0, -1] == pytest.approx(40)  # half the smallest true inverse depth, 1/20
 
 
+@pytest.mark.parametrize("scale", [-2.0, 0.0, 0.5, 3.0])
+@pytest.mark.parametrize("range_m", [(None, None), (None, 0.9), (0.3, None), (0.3, 0.9), (5.0, 9.0), (1e-3, 80.0)])
+def test_bounds_hold_whichever_of_them_the_aligned_values_reach(scale, range_m):
+    predicted, truth = np.linspace(0.1, 1.5, 8)[None], np.linspace(0.5, 2.0, 8)[None]
+    fit = Fit(scale, 2.0, "inverse_depth", False)
+    compared = compare_depth(
+        depth_map(predicted, "inverse_depth"), sample(truth), replace(FITTED, prediction_range_m=range_m), fit
+    )
+    low, high = range_m
+    least = 1 / (2 * 2.0) if high is None else 1 / high  # half the smallest true inverse depth
+    by_hand = 1 / np.clip(scale * predicted + 2.0, least, np.inf if low is None else 1 / low)
+    np.testing.assert_allclose(compared.predicted, by_hand, rtol=1e-6)
+
+
 def test_truth_beyond_the_range_does_not_count_and_the_cap_alone_does_not_hide_it():
     truth, predicted = [[5.0, 90.0]], [[5.0, 45.0]]
     hidden = replace(PLAIN, truth_range_m=(1e-3, 80.0), prediction_range_m=(1e-3, 80.0))
