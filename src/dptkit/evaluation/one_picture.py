@@ -18,7 +18,8 @@ from dptkit.evaluation.protocol import DepthProtocol, Protocol
 from dptkit.evaluation.reading_ahead import Read
 from dptkit.evaluation.result import ImageResult
 from dptkit.evaluation.scoring import score_picture
-from dptkit.evaluation.subject import ImagePredictor, Prediction, Subject
+from dptkit.evaluation.subject import ImagePredictor, KnowsItsPlaces, Prediction, Subject
+from dptkit.image_io.names import printable
 
 STAGES = ("reading", "predicting", "scoring")
 """Of `EvaluationResult.seconds`. They overlap: reading goes on beside the other two."""
@@ -58,6 +59,12 @@ class Setting:
         if self.keep_predictions is not None:
             write_prediction(self.keep_predictions, sample.name, prediction)
 
+    def scoring_problem(self, error: DataError, sample: Sample | OrdinalSample) -> str:
+        """What is wrong with a picture that could not be scored; of a stored prediction also in which file it is."""
+        if not isinstance(self.subject, KnowsItsPlaces):
+            return str(error)
+        return f"{error} (predicted in {printable(self.subject.place(sample.name))})"
+
     def skipped(self, index: int, sample: Sample | OrdinalSample | None, problem: str) -> ImageResult:
         """The record of a picture that cannot be scored."""
         if sample is not None:
@@ -91,6 +98,7 @@ def scored(
         stage, started = "scoring", time.perf_counter()
         image = score(prediction, read.sample)
     except DataError as error:
-        image = setting.skipped(read.index, read.sample, str(error))
+        problem = str(error) if stage == "predicting" else setting.scoring_problem(error, read.sample)
+        image = setting.skipped(read.index, read.sample, problem)
     seconds[stage] = time.perf_counter() - started
     return Entry(read.index, image, seconds)

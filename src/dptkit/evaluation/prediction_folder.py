@@ -79,6 +79,11 @@ class PredictionFolder:
         for file in files:
             stem = file if suffix is not None else file[: -len(PurePosixPath(file).suffix)]
             self._files.setdefault(stem, []).append(file)
+        if quantity is None and not any(self._says_itself(self._root / file) for file in files):
+            raise ConfigError(
+                f"{printable(self._root)}: dptkit wrote none of its {len(files)} files: state their quantity "
+                "(inverse_depth, depth_m or labels)"
+            )
         self._claimed: dict[str, str] = {}
 
     @property
@@ -102,6 +107,10 @@ class PredictionFolder:
                 raise DataError(f"{printable(self._root / file)}: cannot be read ({error.strerror})") from error
             digest.update(f"{file}\0{content}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
+
+    def place(self, name: str) -> Path:
+        """The file that `read` reads. Raises DataError where there is none, or more than one."""
+        return self._root / self._find(name)
 
     def read(self, name: str, /) -> Prediction:
         """The prediction for a sample, at its own size.
@@ -150,6 +159,15 @@ class PredictionFolder:
         if self._scale != 1:
             raise DataError(f"{printable(path)}: its record gives its unit; a scale of {self._scale} contradicts it")
         return prediction
+
+    def _says_itself(self, path: Path) -> bool:
+        """Whether a file is dptkit's; a broken one may be, and reading it will tell what is wrong with it."""
+        try:
+            return self._read_own(path) is not None
+        except NoRecordError:
+            return False
+        except (DataError, ImageReadError):
+            return True
 
     def _read_own(self, path: Path) -> Prediction | None:
         suffix = path.suffix.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -45,6 +46,13 @@ class StoredPredictions(Protocol):
     @property
     def identity(self) -> SubjectIdentity: ...
     def read(self, name: str, /) -> Prediction: ...
+
+
+@runtime_checkable
+class KnowsItsPlaces(Protocol):
+    """Stored predictions that can say which file a sample's is. place raises DataError where there is none."""
+
+    def place(self, name: str, /) -> Path: ...
 
 
 Subject = ImagePredictor | StoredPredictions

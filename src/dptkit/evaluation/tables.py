@@ -11,8 +11,13 @@ from pathlib import Path
 from dptkit.evaluation.metric_words import CLASS_PREFIX, metric_words
 from dptkit.evaluation.protocol import Protocol
 from dptkit.evaluation.result import EvaluationResult, Interval
+from dptkit.evaluation.summary import strata_of
 from dptkit.image_io.atomic import write_bytes
 from dptkit.image_io.names import printable
+
+_FEW_PICTURES = 10
+"""Below it a percentile interval of the bootstrap is a fifth and more too narrow: by sqrt((n - 1) / n), and by the
+quantile of the normal distribution against that of Student's t."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,10 @@ def _notes(result: EvaluationResult, *, several: bool) -> list[str]:
     ]
     if fewer:
         notes.append(f"of {scored} scored pictures, fewer have a value for {', '.join(fewer)}")
+    each = scored / max(1, len(strata_of([i for i in result.images if i.state != "skipped"], result.protocol)))
+    if each < _FEW_PICTURES and any(entry.low is not None for entry in result.summary.values()):
+        where = "" if each == scored else f" in each part that is averaged first, {each:.3g} in the mean"
+        notes.append(f"fewer than {_FEW_PICTURES} pictures{where}: the intervals are too narrow")
     return [f"{printable(result.subject.name)}: {note}" for note in notes] if several else notes
 
 

@@ -180,6 +180,7 @@ class _Video:
                 self._problems[read.index] = read.problem
                 continue
             started = time.perf_counter()
+            prediction: Prediction | None = None
             try:
                 if _is_temporal(self._setting.protocol):
                     _camera(read.sample)
@@ -190,7 +191,8 @@ class _Video:
                 # One bad picture must not cost its video: what is wrong with it is found here, not in the fit.
                 part = part_of_fit(prediction, read.sample, self._setting.protocol)
             except DataError as error:
-                self._problems[read.index] = str(error)
+                known = prediction is not None
+                self._problems[read.index] = self._setting.scoring_problem(error, read.sample) if known else str(error)
                 continue
             yield part
             seconds["scoring"] = time.perf_counter() - predicted

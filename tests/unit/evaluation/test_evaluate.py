@@ -248,6 +248,21 @@ def test_stored_predictions_of_a_video(tmp_path: Path) -> None:
     assert again.images == first.images
 
 
+@pytest.mark.parametrize("protocol", [replace(VIDEO, alignment_scope="image"), VIDEO])
+def test_a_stored_prediction_that_cannot_be_scored_is_named_by_its_file(tmp_path: Path, protocol: Any) -> None:
+    scenes = Scenes(groups=GROUPS)
+    for index in range(len(scenes)):
+        sample = scenes[index]
+        values = np.ones(sample.target.shape, np.float32) if index != 2 else np.full(sample.target.shape, np.nan)
+        file = tmp_path / f"{sample.name}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, values)
+    result = run(PredictionFolder(tmp_path, quantity="inverse_depth"), scenes, protocol)
+    (bad,) = [one for one in result.images if one.state == "skipped"]
+    assert bad.problem.endswith(f"(predicted in {tmp_path / bad.name}.npy)")
+    assert "without a finite value" in bad.problem
+
+
 def test_labels_take_the_classes_of_the_data_set() -> None:
     protocol = find_protocol("folder-labels")
     assert isinstance(protocol, SegmentationProtocol)

@@ -215,6 +215,9 @@ def test_unmarked_files_without_a_stated_quantity_are_refused(tmp_path: Path) ->
     np.save(tmp_path / "a.npy", VALUES)
     Image.fromarray(LABELS).save(tmp_path / "b.png")
     np.savez(tmp_path / "c.npz", VALUES)
+    with pytest.raises(ConfigError, match="dptkit wrote none of its 3 files: state their quantity"):
+        PredictionFolder(tmp_path, quantity=None)
+    write_depth(tmp_path / "z_depth.png", depth_map())  # one of ours among them
     folder = PredictionFolder(tmp_path, quantity=None)
     for name in ("a", "b", "c"):
         with pytest.raises(DataError, match=rf"{name}\.np.*|{name}\.png: not written by dptkit: state its quantity"):

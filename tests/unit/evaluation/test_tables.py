@@ -50,6 +50,7 @@ def test_the_table_has_a_row_a_subject_and_papers_percent() -> None:
     assert second.split()[:3] == ["ramp", "8.24", "0.1000"]
     assert notes == [
         "dpt-lite: of 2 scored pictures, fewer have a value for RMSE (0)",
+        "dpt-lite: fewer than 10 pictures: the intervals are too narrow",
         "ramp: of 1 scored pictures, fewer have a value for RMSE (0)",
     ]
 
@@ -64,6 +65,25 @@ def test_what_makes_a_number_less_than_the_protocols_is_said() -> None:
     assert "of 3 scored pictures, fewer have a value for δ>1.25 % (2), RMSE" in text
     whole = plain_text(result_table([result(IMAGES[:1], replace(DEPTH, metrics=("abs_rel",)))]))
     assert len(whole.splitlines()) == 3  # nothing to remark
+
+
+@pytest.mark.parametrize(
+    ("sources", "remark"),
+    [
+        ("s" * 9, "fewer than 10 pictures: the intervals are too narrow"),
+        ("s" * 10, None),
+        (
+            "s" * 10 + "tt",
+            "fewer than 10 pictures in each part that is averaged first, 6 in the mean: the intervals are",
+        ),
+        ("s" * 10 + "t" * 10, None),
+    ],
+)
+def test_intervals_of_few_pictures_are_called_too_narrow(sources: str, remark: str | None) -> None:
+    images = [image(str(k), source, abs_rel=k / 10) for k, source in enumerate(sources)]
+    protocol = replace(DEPTH, metrics=("abs_rel",), aggregation="source_mean")
+    notes = result_table([result(images, protocol)]).notes
+    assert notes == () if remark is None else notes[0].startswith(remark)
 
 
 def test_sources_have_rows_of_their_own() -> None:
