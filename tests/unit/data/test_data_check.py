@@ -68,6 +68,20 @@ def test_broken_and_missing_files_are_named_and_counted(tmp_path: Path, capsys: 
     assert read_image(tmp_path / "sheet.png")[0, 0].tolist() == [160, 0, 0]
 
 
+def test_a_missing_file_changes_neither_the_splits_nor_the_unit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abcd":
+        picture(tmp_path / f"images/{name}.png")
+        grey(tmp_path / f"depth/{name}.png", CODES)
+    (tmp_path / "depth/b.png").unlink()
+    assert check([tmp_path], "folder") == 1
+    out = capsys.readouterr().out
+    assert "split train: 3 samples, 1 broken" in out
+    assert "split val: 1 samples, 0 broken" in out
+    assert "depth_m [m], 2 samples: 0.1 to 2.3" in out  # PNG is millimetres
+
+
 def test_a_folder_that_is_none_does_not_stop_the_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     TREES["redweb"](tmp_path / "redweb")
     assert check([tmp_path / "none", tmp_path / "redweb"]) == 1
