@@ -65,10 +65,10 @@ def test_nothing_is_lost(name: str, tmp_path: Path) -> None:
 
 def test_pictures_that_are_made_smaller_or_not_turned_are_stored_as_they_were_read(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (2 * H, 2 * W, 3), np.uint8)
-    turn = Image.Exif()
+    plain, turn = Image.Exif(), Image.Exif()
     turn[0x0112] = 3  # upside down
     names = ("larger", "turned", "plain")
-    for name, pixels, exif in zip(names, (noise, noise[:H, :W], noise[:H, :W]), (None, turn, None), strict=True):
+    for name, pixels, exif in zip(names, (noise, noise[:H, :W], noise[:H, :W]), (plain, turn, plain), strict=True):
         path = tmp_path / f"data/images/{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path, exif=exif)
