@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dptkit.data.held_out import HELD_OUT, divide_evenly
+from dptkit.data.held_out import HELD_OUT_SPLIT, divide_evenly
 from dptkit.data.pairs import Pair, PairedFiles, Target, check_split, files_below, label_target, require_folder
 from dptkit.data.reading import read_codes
 from dptkit.data.sample import IGNORED
@@ -31,8 +31,8 @@ def open_ade20k(root: Path, split: str, *, hold_out: int = 0) -> PairedFiles:
 
     hold_out: one in so many training pictures is split held-out instead, as val is what everybody reports.
     """
-    check_split("ade20k", split, (*_FOLDERS, *((HELD_OUT,) if hold_out else ())))
-    folder = _FOLDERS["train" if split == HELD_OUT else split]
+    check_split("ade20k", split, (*_FOLDERS, *((HELD_OUT_SPLIT,) if hold_out else ())))
+    folder = _FOLDERS["train" if split == HELD_OUT_SPLIT else split]
     images, labels = f"images/{folder}", f"annotations/{folder}"
     require_folder("ade20k", root, images, labels)
     decode = partial(decode_shifted, classes=len(ADE20K_150.names))
@@ -44,7 +44,7 @@ def open_ade20k(root: Path, split: str, *, hold_out: int = 0) -> PairedFiles:
     )
     dataset = PairedFiles("ade20k", root, pairs, ADE20K_150.names)
     if hold_out and split != "val":
-        dataset = divide_evenly(dataset, hold_out, held=split == HELD_OUT)
+        dataset = divide_evenly(dataset, hold_out, held=split == HELD_OUT_SPLIT)
     return dataset.require(split)
 
 

@@ -11,7 +11,7 @@ from dptkit.data.pairs import Pair, PairedFiles
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
-HELD_OUT = "held-out"
+HELD_OUT_SPLIT = "held-out"
 """The split that `hold_out` makes where val is the split that everybody reports."""
 
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from dptkit.data.ade20k import decode_shifted
-from dptkit.data.held_out import HELD_OUT, divide_evenly
+from dptkit.data.held_out import HELD_OUT_SPLIT, divide_evenly
 from dptkit.data.pairs import Pair, PairedFiles, check_split, require_file, require_folder
 from dptkit.data.reading import read_lines
 
@@ -37,9 +37,9 @@ def open_pascal_context(root: Path, split: str, *, hold_out: int = 0) -> PairedF
 
     hold_out: one in so many training pictures is split held-out instead, as val is what everybody reports.
     """
-    check_split("pascal-context", split, ("train", "val", *((HELD_OUT,) if hold_out else ())))
+    check_split("pascal-context", split, ("train", "val", *((HELD_OUT_SPLIT,) if hold_out else ())))
     require_folder("pascal-context", root, "JPEGImages", "SegmentationClassContext")
-    name = f"ImageSets/SegmentationContext/{'train' if split == HELD_OUT else split}.txt"
+    name = f"ImageSets/SegmentationContext/{'train' if split == HELD_OUT_SPLIT else split}.txt"
     listed = require_file("pascal-context", root, name, "mmsegmentation's converter writes it")
     decode = partial(decode_shifted, classes=len(CLASS_NAMES))
     pairs = tuple(
@@ -48,5 +48,5 @@ def open_pascal_context(root: Path, split: str, *, hold_out: int = 0) -> PairedF
     )
     dataset = PairedFiles("pascal-context", root, pairs, CLASS_NAMES)
     if hold_out and split != "val":
-        dataset = divide_evenly(dataset, hold_out, held=split == HELD_OUT)
+        dataset = divide_evenly(dataset, hold_out, held=split == HELD_OUT_SPLIT)
     return dataset.require(split)

@@ -125,6 +125,18 @@ def test_wholly_invalid_samples_are_counted_and_named(tmp_path: Path, capsys: py
     assert "  wholly invalid  src/two\n" in capsys.readouterr().out
 
 
+def test_pictures_without_ground_truth_are_not_named_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        picture(tmp_path / f"{name}.jpg")
+    assert check([tmp_path], "pictures") == 0
+    out = capsys.readouterr().out
+    assert out.count("wholly invalid") == 1
+    assert "  wholly invalid  all 3\n" in out
+    assert "nan" not in out
+
+
 def test_class_shares_add_up(tmp_path: Path) -> None:
     TREES["labels"](tmp_path)
     report = check_dataset(open_labels(tmp_path, "train"), "train")
