@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,7 +129,6 @@ def _sheet_path(sheet: Path | None, labels: list[str]) -> Path | None:
 
 def _to_json(folder: Path, report: CheckReport, warning: str | None) -> str:
     import json
-    import math
     from dataclasses import asdict
 
     def plain(value: object) -> object:
@@ -153,6 +153,8 @@ def _print(folder: Path, report: CheckReport, warning: str | None) -> None:
     else:
         typer.echo(f"  valid    {report.valid_mean:.1%} of the pixels on average, {report.valid_least:.1%} at least")
     for values in report.values:
+        if math.isnan(values.median):  # nothing is valid
+            continue
         typer.echo(
             f"  {values.quantity} [{values.unit}], {values.samples} samples: {values.least:.4g} to "
             f"{values.greatest:.4g}, median {values.median:.4g}, 98 % in {values.percentile_1:.4g} to "
@@ -161,7 +163,9 @@ def _print(folder: Path, report: CheckReport, warning: str | None) -> None:
     if report.class_shares:
         shares = sorted(report.class_shares.items(), key=lambda entry: -entry[1])
         typer.echo("  classes  " + ", ".join(f"{name} {share:.1%}" for name, share in shares))
-    for name in report.wholly_invalid:
+    read = report.samples - len(report.broken)
+    all_invalid = 1 < len(report.wholly_invalid) == read  # as pictures without ground truth are
+    for name in (f"all {read}",) if all_invalid else report.wholly_invalid:
         typer.echo(f"  wholly invalid  {name}")
     for message in report.broken:
         typer.echo(f"  broken   {message}")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dptkit.data.held_out import HELD_OUT_SPLIT, divide_evenly
 from dptkit.data.pairs import Pair, PairedFiles, Target, check_split, files_below, label_target, require_folder
 from dptkit.data.reading import read_codes
 from dptkit.data.sample import IGNORED
@@ -25,16 +26,26 @@ from dptkit.label_sets import ADE20K_150
 _FOLDERS = {"train": "training", "val": "validation"}
 
 
-def open_ade20k(root: Path, split: str) -> PairedFiles:
-    """Split train or val. ROOT is the folder ADEChallengeData2016."""
-    check_split("ade20k", split, _FOLDERS)
-    images, labels = f"images/{_FOLDERS[split]}", f"annotations/{_FOLDERS[split]}"
+def open_ade20k(root: Path, split: str, *, hold_out: int = 0) -> PairedFiles:
+    """Split train or val. ROOT is the folder ADEChallengeData2016.
+
+    hold_out: one in so many training pictures is split held-out instead, as val is what everybody reports.
+    """
+    check_split("ade20k", split, (*_FOLDERS, *((HELD_OUT_SPLIT,) if hold_out else ())))
+    folder = _FOLDERS["train" if split == HELD_OUT_SPLIT else split]
+    images, labels = f"images/{folder}", f"annotations/{folder}"
     require_folder("ade20k", root, images, labels)
     decode = partial(decode_shifted, classes=len(ADE20K_150.names))
     stems = {path.rpartition(".")[0] for path in files_below(root / images, (".jpg",))}
     stems |= {path.rpartition(".")[0] for path in files_below(root / labels, (".png",))}
-    pairs = tuple(Pair(f"{images}/{stem}.jpg", (f"{labels}/{stem}.png",), stem, "", decode) for stem in sorted(stems))
-    return PairedFiles("ade20k", root, pairs, ADE20K_150.names).require(split)
+    pairs = tuple(
+        Pair(f"{images}/{stem}.jpg", (f"{labels}/{stem}.png",), stem, "", decode, upright=False)
+        for stem in sorted(stems)
+    )
+    dataset = PairedFiles("ade20k", root, pairs, ADE20K_150.names)
+    if hold_out and split != "val":
+        dataset = divide_evenly(dataset, hold_out, held=split == HELD_OUT_SPLIT)
+    return dataset.require(split)
 
 
 def decode_shifted(paths: Sequence[Path], *, classes: int) -> Target:

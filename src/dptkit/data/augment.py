@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dptkit.data.augment_colour import ColourJitter, RandomBlur, RandomGrey, RandomJpeg
 from dptkit.data.augment_geometry import (
+    CutBorder,
     RandomCrop,
     RandomFlip,
     RandomLongSide,
@@ -34,6 +35,7 @@ __all__ = [
     "Augment",
     "Augmentation",
     "ColourJitter",
+    "CutBorder",
     "CutMixed",
     "RandomBlur",
     "RandomCrop",

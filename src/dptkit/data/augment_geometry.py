@@ -111,6 +111,20 @@ def rotate(sample: Sample, degrees: float) -> Sample:
 
 
 @dataclass(frozen=True)
+class CutBorder:
+    """So many pixels cut off at (top, right, bottom, left), where pictures have a blank frame."""
+
+    border: tuple[int, int, int, int]
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        top, right, bottom, left = self.border
+        height, width = sample.valid.shape
+        if min(height - top - bottom, width - left - right) < 1:
+            raise ValueError(f"{sample.name}: nothing of {width}x{height} pixels is left within {self.border}")
+        return crop(sample, top, left, (height - top - bottom, width - left - right))
+
+
+@dataclass(frozen=True)
 class ResizeLongSide:
     """Longer side to one of `sizes`, drawn at random; the aspect ratio is kept to the pixel.
 

@@ -16,6 +16,7 @@ from dptkit.config import PreprocessConfig
 from dptkit.data.augment import Augmentation, cutmix
 from dptkit.data.mixing import Draw, Mixture, augmentation_rng
 from dptkit.data.sample import Dataset, Sample, TargetQuantity
+from dptkit.errors import DataError
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class Batch(NamedTuple):
     """B samples as tensors.
 
     image: float32 [B, 3, h, w], normalised. target: float32 [B, h, w], or int64 for labels. valid: bool [B, h, w].
-    source: int64 [B], number of the data set. quantity, unit: of all targets.
+    source: int64 [B], number of the data set. quantity: of all targets.
     """
 
     image: torch.Tensor
@@ -106,7 +107,11 @@ class MixedBatches(TorchDataset[MixedSample]):
 
     def _augmented(self, step: int, draw: Draw) -> Sample:
         augmentation = self.augmentations[self.mixture.choose(step, len(self.augmentations))]
-        return augmentation(self.datasets[draw.dataset][draw.sample], augmentation_rng(draw.augmentation_seed))
+        sample = self.datasets[draw.dataset][draw.sample]
+        try:
+            return augmentation(sample, augmentation_rng(draw.augmentation_seed))
+        except ValueError as error:  # what the steps of an augmentation say of a sample that they cannot take
+            raise DataError(f"{sample.source}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,15 @@ def in_order(
 
 
 class _Loader(DataLoader[T]):
+    def __iter__(self) -> Any:
+        """Batches. From a worker, torch sends the worker's whole traceback as the message of an error; its last line
+        is the message."""
+        try:
+            yield from super().__iter__()
+        except DataError as error:
+            last = str(error).strip().splitlines()[-1]
+            raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")) from None
+
     def check_worker_number_rationality(self) -> None:
         """Torch warns here, twice, of more workers than cores; how long a run waits for data is in its log."""
 

@@ -1,4 +1,5 @@
-"""Whole groups of a training split set aside to validate on: always the same ones, none divided."""
+"""What is set aside of a training split to validate on, always the same: whole groups, none divided, or single
+pictures where there are no groups."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ from dataclasses import replace
 from dptkit.data.pairs import Pair, PairedFiles
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
+
+HELD_OUT_SPLIT = "held-out"
+"""The split that `hold_out` makes where val is the split that everybody reports."""
 
 
 def held_groups(groups: Iterable[str], wanted: int) -> frozenset[str]:
@@ -29,11 +33,25 @@ def divide(dataset: PairedFiles, split: str, hold_out: int, scene: Callable[[Pai
 
     Raises DataError for a `hold_out` below 2, and for a single scene.
     """
-    if hold_out < 2:
-        raise DataError(f"{dataset.name}: hold_out must be 2 or more: one picture in so many is split val")
+    _check(dataset, hold_out)
     scenes = [scene(pair) for pair in dataset.pairs]
     if len(set(scenes)) < 2:
         raise DataError(f"{dataset.name}: {printable(dataset.root)} has a single scene; none can be held out")
     held = held_groups(scenes, max(1, len(scenes) // hold_out))
     pairs = zip(dataset.pairs, scenes, strict=True)
     return replace(dataset, pairs=tuple(pair for pair, scene in pairs if (scene in held) == (split == "val")))
+
+
+def divide_evenly(dataset: PairedFiles, hold_out: int, *, held: bool) -> PairedFiles:
+    """What is left, or what is `held`, of a training split without scenes: every `hold_out`-th picture by name.
+
+    Spread evenly, as neighbours by name may be of one kind. Raises DataError for a `hold_out` below 2.
+    """
+    _check(dataset, hold_out)
+    names = set(sorted(pair.name for pair in dataset.pairs)[hold_out - 1 :: hold_out])
+    return replace(dataset, pairs=tuple(pair for pair in dataset.pairs if (pair.name in names) == held))
+
+
+def _check(dataset: PairedFiles, hold_out: int) -> None:
+    if hold_out < 2:
+        raise DataError(f"{dataset.name}: hold_out must be 2 or more: one picture in so many is held out")

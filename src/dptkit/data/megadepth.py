@@ -81,4 +81,4 @@ def _pair(path: Path, image: str) -> Pair:
         raise DataError(f"{printable(path)}: {image!r} is not SCENE/denseN/imgs/NAME.jpg")
     stem = parts[3].rpartition(".")[0]
     folder = f"{parts[0]}/{parts[1]}"
-    return Pair(image, (f"{folder}/depths/{stem}.h5",), f"{folder}/{stem}", parts[0], decode_megadepth)
+    return Pair(image, (f"{folder}/depths/{stem}.h5",), f"{folder}/{stem}", parts[0], decode_megadepth, upright=False)

@@ -12,14 +12,15 @@ Split "all" is everything, to evaluate on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dptkit.data.folder import CLASSES, Kind, manifest_splits, open_labels, open_manifest, open_pairs
 from dptkit.data.held_out import held_groups
-from dptkit.data.pairs import PairedFiles, check_split, names_in, require_folder
+from dptkit.data.pairs import MissingFilesError, PairedFiles, check_split, names_in, require_folder
 from dptkit.errors import DataError
 from dptkit.image_io.names import printable
 
@@ -44,15 +45,16 @@ def open_folder(
     """A folder of pictures and depth or class ids; split train, val or all, or one that a manifest or `labels` has.
 
     kind, scale: of pairs, as for `pairs`; without a scale, depth in PNG and TIFF is millimetres, in other files metres.
-    sources: of a manifest, those to read. Raises DataError if the files tell nothing.
+    sources: of a manifest, those to read. Raises DataError if the files tell nothing, MissingFilesError.
     """
     require_folder("folder", root)
     if (root / "manifest.csv").is_file():
         splits = manifest_splits(root)
         if split == "all" and "all" not in splits:
-            return _whole_manifest(root, splits, sources)
+            return _whole_manifest(root, splits, sources).require(split)
         if len(splits) == 1 and split in _PARTS:
-            return hold_out(open_manifest(root, next(iter(splits)), sources=sources), split)
+            whole = _even_in_part(partial(open_manifest, root, next(iter(splits)), sources=sources))
+            return hold_out(whole, split).require(split)
         return open_manifest(root, split, sources=sources)
     if (root / CLASSES).is_file():
         return open_labels(root, split)
@@ -64,11 +66,12 @@ def open_folder(
             f"x{_ENDING}.png (in itself, or in train/ and val/)"
         )
     if split == "all":
-        return _joined({part: _open_part(root, part, options, kind, scale) for part, options in parts.items()})
+        whole = _joined({part: _open_part(root, part, options, kind, scale) for part, options in parts.items()})
+        return whole.require(split)
     if split in parts and len(parts) > 1:
-        return _open_part(root, split, parts[split], kind, scale)
+        return _open_part(root, split, parts[split], kind, scale).require(split)
     only = next(iter(parts))
-    return hold_out(_open_part(root, only, parts[only], kind, scale), split)
+    return hold_out(_open_part(root, only, parts[only], kind, scale), split).require(split)
 
 
 def lies_in_pairs(root: Path) -> bool:
@@ -97,7 +100,9 @@ def _whole_manifest(root: Path, splits: Mapping[str, Sequence[str]], sources: Se
     wanted = {
         split: [source for source in known if sources is None or source in sources] for split, known in splits.items()
     }
-    parts = [open_manifest(root, split, sources=known) for split, known in wanted.items() if known]
+    parts = [
+        _even_in_part(partial(open_manifest, root, split, sources=known)) for split, known in wanted.items() if known
+    ]
     if not parts:
         raise DataError(f"{printable(root / 'manifest.csv')}: no rows")
     return replace(parts[0], pairs=tuple(pair for part in parts for pair in part.pairs))
@@ -137,12 +142,22 @@ def _layout(folder: Path) -> dict[str, Any] | None:
 
 
 def _open_part(root: Path, part: str, options: dict[str, Any], kind: Kind, scale: float | None) -> PairedFiles:
+    opening = partial(open_pairs, root, part, kind=kind, **options)
     if scale is not None:
-        return open_pairs(root, part, kind=kind, scale=scale, **options)
-    dataset = open_pairs(root, part, kind=kind, **options)
-    integer = {Path(pair.targets[0]).suffix.lower() in _INTEGER_SUFFIXES for pair in dataset.pairs}
+        return _even_in_part(partial(opening, scale=scale))
+    dataset = _even_in_part(opening)
+    targets = {pair.targets[0] for pair in dataset.pairs} - set(dataset.missing_files())
+    integer = {Path(path).suffix.lower() in _INTEGER_SUFFIXES for path in targets}
     if len(integer) > 1:
         raise DataError(f"folder: {printable(root)}: depth is in files of whole numbers and of others; say the scale")
     if kind == "depth" and integer == {True}:
-        return open_pairs(root, part, kind=kind, scale=_MILLIMETRES, **options)
+        return _even_in_part(partial(opening, scale=_MILLIMETRES))
     return dataset
+
+
+def _even_in_part(opening: Callable[[], PairedFiles]) -> PairedFiles:
+    """What is opened, also where files of it are missing: it is divided first, and then what is left is required."""
+    try:
+        return opening()
+    except MissingFilesError as error:
+        return cast(PairedFiles, error.dataset)

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from dptkit.data.ade20k import decode_shifted
+from dptkit.data.held_out import HELD_OUT_SPLIT, divide_evenly
 from dptkit.data.pairs import Pair, PairedFiles, check_split, require_file, require_folder
 from dptkit.data.reading import read_lines
 
@@ -31,16 +32,21 @@ CLASS_NAMES = (
 )
 
 
-def open_pascal_context(root: Path, split: str) -> PairedFiles:
-    """Split train or val. ROOT is the folder VOC2010."""
-    check_split("pascal-context", split, ("train", "val"))
+def open_pascal_context(root: Path, split: str, *, hold_out: int = 0) -> PairedFiles:
+    """Split train or val. ROOT is the folder VOC2010.
+
+    hold_out: one in so many training pictures is split held-out instead, as val is what everybody reports.
+    """
+    check_split("pascal-context", split, ("train", "val", *((HELD_OUT_SPLIT,) if hold_out else ())))
     require_folder("pascal-context", root, "JPEGImages", "SegmentationClassContext")
-    listed = require_file(
-        "pascal-context", root, f"ImageSets/SegmentationContext/{split}.txt", "mmsegmentation's converter writes it"
-    )
+    name = f"ImageSets/SegmentationContext/{'train' if split == HELD_OUT_SPLIT else split}.txt"
+    listed = require_file("pascal-context", root, name, "mmsegmentation's converter writes it")
     decode = partial(decode_shifted, classes=len(CLASS_NAMES))
     pairs = tuple(
-        Pair(f"JPEGImages/{stem}.jpg", (f"SegmentationClassContext/{stem}.png",), stem, "", decode)
+        Pair(f"JPEGImages/{stem}.jpg", (f"SegmentationClassContext/{stem}.png",), stem, "", decode, upright=False)
         for stem in read_lines(listed)
     )
-    return PairedFiles("pascal-context", root, pairs, CLASS_NAMES).require(split)
+    dataset = PairedFiles("pascal-context", root, pairs, CLASS_NAMES)
+    if hold_out and split != "val":
+        dataset = divide_evenly(dataset, hold_out, held=split == HELD_OUT_SPLIT)
+    return dataset.require(split)

@@ -1,4 +1,7 @@
-"""Files of data sets as arrays. Every failure is a DataError `PATH: <reason>`."""
+"""Files of data sets as arrays. Every failure is a DataError `PATH: <reason>`.
+
+Text is UTF-8, with or without the byte order mark that spreadsheets and editors of Windows put first.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -47,12 +51,10 @@ def read_codes(path: Path) -> npt.NDArray[Any]:
         if codes.min() < 0 or codes.max() > 65535:
             raise DataError(f"{printable(path)}: values {codes.min()} to {codes.max()} are not 16-bit")
         return codes.astype(np.uint16)
-    if (
-        image.mode in ("RGB", "RGBA")
-        and (codes[..., 0] == codes[..., 1]).all()
-        and (codes[..., 0] == codes[..., 2]).all()
-    ):
-        return np.ascontiguousarray(codes[..., 0])
+    if image.mode in ("RGB", "RGBA"):
+        codes = _all_bits(path, codes)
+        if (codes[..., 0] == codes[..., 1]).all() and (codes[..., 0] == codes[..., 2]).all():
+            return np.ascontiguousarray(codes[..., 0])
     raise DataError(f"{printable(path)}: one channel of whole numbers is needed, not a picture of mode {image.mode}")
 
 
@@ -65,8 +67,11 @@ def read_npy(path: Path) -> npt.NDArray[np.float32]:
     """A .npy array [H, W] of numbers as float32."""
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a broken header fails in many ways, some of Python's tokeniser
         raise _unreadable(path, error) from error
+    if not isinstance(values, np.ndarray):
+        values.close()
+        raise DataError(f"{printable(path)}: an .npz archive, not an .npy file")
     return _plane(path, values)
 
 
@@ -88,8 +93,8 @@ def read_pfm(path: Path) -> npt.NDArray[np.float32]:
             magic = file.readline().split()
             width, height = (int(number) for number in file.readline().split())
             order = "<f4" if float(file.readline()) < 0 else ">f4"
-            values = np.frombuffer(file.read(4 * width * height), order).reshape(height, width)
-    except (OSError, ValueError) as error:
+            values = np.frombuffer(file.read(), order, width * height).reshape(height, width)
+    except (OSError, ValueError, OverflowError) as error:
         raise _unreadable(path, error) from error
     if magic != [b"Pf"]:
         raise DataError(f"{printable(path)}: not a PFM file of one channel")
@@ -154,7 +159,7 @@ def read_values(path: Path) -> npt.NDArray[Any]:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that are not blank, stripped."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
     return [line.strip() for line in lines if line.strip()]
@@ -163,7 +168,7 @@ def read_lines(path: Path) -> list[str]:
 def read_json(path: Path) -> Any:
     """What a JSON file holds."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"{printable(path)}: not JSON ({error})") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -173,7 +178,7 @@ def read_json(path: Path) -> Any:
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV file with a header that has at least `columns`."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:
@@ -190,6 +195,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 def _read_tiff(path: Path) -> npt.NDArray[Any]:
     image = _picture(path)
     return np.array(image, np.float32) if image.mode == "F" else read_codes(path)
+
+
+def _all_bits(path: Path, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A colour picture's channels in the order of their file or reversed: Pillow cuts 16 bits down to 8."""
+    whole = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    return whole if whole is not None and whole.dtype == np.uint16 and whole.ndim == 3 else codes
 
 
 def _picture(path: Path) -> Image.Image:

@@ -50,7 +50,8 @@ def decode_target(
         values = np.load(io.BytesIO(members["target.npy"]), allow_pickle=False)
         valid = ~np.isnan(values)
         return np.where(valid, values, np.float32(0)), valid
-    stored = cv2.imdecode(np.frombuffer(members["target.png"], np.uint8), cv2.IMREAD_UNCHANGED)
+    data = members["target.png"]
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if stored is None or stored.ndim != 2:
         raise ValueError("its target is no grey picture")
     if record["quantity"] == "labels":

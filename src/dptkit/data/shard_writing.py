@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from dptkit.data.pairs import PairedFiles
 from dptkit.data.sample import Dataset
 from dptkit.data.shard_target import encode_target
 from dptkit.data.shards import FORMAT, INDEX, shard_name
 from dptkit.errors import DataError
+from dptkit.image_io import read_image
 from dptkit.image_io.atomic import atomic_write, write_bytes
 from dptkit.image_io.names import printable
 
@@ -93,11 +95,14 @@ def _add_sample(tar: tarfile.TarFile, dataset: Dataset, number: int) -> None:
 
 
 def _picture(dataset: Dataset, number: int, image: Any) -> tuple[str, bytes]:
-    if isinstance(dataset, PairedFiles) and dataset.pairs[number].upright:  # shards are read upright
-        path = dataset.image_path(number)
+    """(ending, bytes): the file as it is, where reading it upright and whole, as shards are, gives this picture."""
+    if isinstance(dataset, PairedFiles):
+        pair, path = dataset.pairs[number], dataset.image_path(number)
         ending = _KEPT_AS_THEY_ARE.get(path.suffix.lower())
         if ending is not None:
-            return ending, path.read_bytes()
+            stored = path.read_bytes()
+            if (pair.upright and pair.larger is None) or np.array_equal(read_image(stored), image):
+                return ending, stored
     return "png", cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
 
 

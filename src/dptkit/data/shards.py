@@ -172,7 +172,7 @@ def decode_sample(where: str, members: Mapping[str, bytes]) -> Sample:
             group=record["group"],
             intrinsics=None if intrinsics is None else tuple(intrinsics),
         )
-    except (KeyError, ValueError, TypeError, ImageReadError) as error:
+    except (KeyError, ValueError, TypeError, EOFError, ImageReadError) as error:
         raise DataError(f"{printable(where)}: not a whole sample ({error})") from error
 
 

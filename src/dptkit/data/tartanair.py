@@ -2,7 +2,8 @@
 
 Where from   https://theairlab.org/tartanair-dataset, https://github.com/castacks/tartanair_tools
 Licence      CC BY 4.0
-Layout       ROOT/ENVIRONMENT/{Easy,Hard}/PNNN/image_left/NNNNNN_left.png and .../depth_left/NNNNNN_left_depth.npy
+Layout       ROOT/ENVIRONMENT/{Easy,Hard}/PNNN/image_left/NNNNNN_left.png and .../depth_left/NNNNNN_left_depth.npy;
+             also ROOT/ENVIRONMENT/ENVIRONMENT/..., as the archives unpack where they were downloaded to
 Relied on    tartanair_tools data_type.md (as kept in princeton-vl/DROID-SLAM) and README
 Target       depth is stored in metres, and the sky as a very large depth (10,000 and more): so the target is inverse
              depth in 1 / metres, with the sky valid at 0. There is no split: train is everything.
@@ -50,9 +51,9 @@ def open_tartanair(
     levels = ("Easy", "Hard") if difficulty == "all" else (difficulty,)
     decode = partial(decode_tartanair, sky_metres=sky_metres)
     pairs = tuple(
-        Pair(f"{folder}/image_left/{stem}.png", (f"{folder}/depth_left/{stem}_depth.npy",), f"{folder}/{stem}",
-             folder.split("/")[0], decode, INTRINSICS)
-        for folder in _flights(root, environments or subfolders(root), levels)
+        Pair(f"{folder}/image_left/{stem}.png", (f"{folder}/depth_left/{stem}_depth.npy",), f"{flight}/{stem}",
+             flight.split("/")[0], decode, INTRINSICS)
+        for folder, flight in _flights(root, environments or subfolders(root), levels)
         for stem in _stems(root / folder)
     )  # fmt: skip
     if not pairs:
@@ -69,11 +70,14 @@ def decode_tartanair(paths: Sequence[Path], *, sky_metres: float) -> Target:
     return inverted_target(metres, metres >= sky_metres, "1/m")
 
 
-def _flights(root: Path, environments: Sequence[str], levels: Sequence[str]) -> Iterator[str]:
+def _flights(root: Path, environments: Sequence[str], levels: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(folder of a flight, the same without a doubled environment)."""
     for environment in environments:
+        doubled = f"{environment}/{environment}"
+        place = doubled if (root / doubled).is_dir() else environment
         for level in levels:
-            for flight in subfolders(root / environment / level):
-                yield f"{environment}/{level}/{flight}"
+            for flight in subfolders(root / place / level):
+                yield f"{place}/{level}/{flight}", f"{environment}/{level}/{flight}"
 
 
 def _stems(folder: Path) -> list[str]:

@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from dptkit.data.folder import decode_values
+from dptkit.data.held_out import divide_evenly
 from dptkit.data.pairs import (
     Pair,
     PairedFiles,
@@ -49,19 +50,15 @@ _FARTHEST = 255
 
 def open_redweb(root: Path, split: str = "train", *, hold_out: int = 0) -> PairedFiles:
     """ReDWeb V1; it has one split, train. hold_out: every so manieth picture by name is split val instead."""
-    if hold_out and hold_out < 2:
-        raise DataError("redweb: hold_out: must be 2 or more, every so manieth picture is split val")
     check_split("redweb", split, ("train", "val") if hold_out else ("train",))
     require_folder("redweb", root, "Imgs", "RDs")
     stems = {path.rpartition(".")[0] for path in files_below(root / "Imgs", (".jpg",))}
     stems |= {path.rpartition(".")[0] for path in files_below(root / "RDs", (".png",))}
-    kept = [
-        stem
-        for place, stem in enumerate(sorted(stems), start=1)
-        if not hold_out or (place % hold_out == 0) == (split == "val")
-    ]
-    pairs = tuple(Pair(f"Imgs/{stem}.jpg", (f"RDs/{stem}.png",), stem, "", decode_redweb) for stem in kept)
-    return PairedFiles("redweb", root, pairs).require(split)
+    pairs = tuple(Pair(f"Imgs/{stem}.jpg", (f"RDs/{stem}.png",), stem, "", decode_redweb) for stem in sorted(stems))
+    dataset = PairedFiles("redweb", root, pairs)
+    if hold_out:
+        dataset = divide_evenly(dataset, hold_out, held=split == "val")
+    return dataset.require(split)
 
 
 def decode_redweb(paths: Sequence[Path]) -> Target:

@@ -11,6 +11,7 @@ FORBID: dict[str, Any] = {"extra": "forbid"}
 """For pydantic: an unknown key is an error."""
 
 Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 ResizePolicy = Literal["short_side", "long_side", "random_long_side", "keep"]
@@ -58,6 +59,7 @@ class Augment:
                           for segmentation, `data.augment.paper_segmentation`)
         keep              nothing but `scale`, as BTS and its successors crop NYUv2 and KITTI
     kb_crop: first the bottom centre 352x1216, as the KITTI benchmark crops.
+    border: pixels that are cut off first at (top, right, bottom, left).
     colour: chance of changed brightness, contrast, saturation and hue, by at most as much as the next four say.
     cutmix: chance that a rectangle shows another picture of the batch, ground truth too; not for relative depth, whose
         scale and shift are a picture's own.
@@ -68,6 +70,7 @@ class Augment:
     scale: tuple[float, float] = (1.0, 1.0)
     long_side: Positive = 520
     kb_crop: bool = False
+    border: tuple[Natural, Natural, Natural, Natural] = (0, 0, 0, 0)
     flip: Share = 0.5
     colour: Share = 0.0
     brightness: Share = 0.2

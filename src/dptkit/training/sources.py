@@ -10,6 +10,7 @@ from dptkit.data.augment import (
     Augment,
     Augmentation,
     ColourJitter,
+    CutBorder,
     RandomBlur,
     RandomCrop,
     RandomFlip,
@@ -82,6 +83,7 @@ def build_augmentation(config: TrainConfig, size: tuple[int, int], *, training: 
 def build_cropping(chances: AugmentConfig, size: tuple[int, int], *, training: bool) -> list[Augmentation]:
     """What moves pixels: to crops of `size`, (height, width); in training at random places, turned and flipped."""
     steps: list[Augmentation] = [KbCrop()] if chances.kb_crop else []
+    steps += [CutBorder(chances.border)] if any(chances.border) else []
     steps += _resizing(chances, size, training)
     if training and chances.rotation_degrees:
         steps.append(RandomRotation(chances.rotation_degrees))
@@ -135,13 +137,8 @@ class TrainingBatches:
             self.ranks,
             config.augment.cutmix,
         )
-        try:
-            # The loader yields what Collate makes of a list of samples.
-            yield from mixed_loader(batches, self.preprocess, config.workers)
-        except DataError as error:
-            # From a worker, torch sends the worker's whole traceback as the message; its last line is the error.
-            last = str(error).strip().splitlines()[-1]
-            raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")) from None
+        # The loader yields what Collate makes of a list of samples.
+        yield from mixed_loader(batches, self.preprocess, config.workers)
 
 
 def validation_batches(config: TrainConfig, preprocess: PreprocessConfig, batch_size: int = 8) -> Iterator[Batch]:

@@ -68,6 +68,20 @@ def test_broken_and_missing_files_are_named_and_counted(tmp_path: Path, capsys: 
     assert read_image(tmp_path / "sheet.png")[0, 0].tolist() == [160, 0, 0]
 
 
+def test_a_missing_file_changes_neither_the_splits_nor_the_unit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abcd":
+        picture(tmp_path / f"images/{name}.png")
+        grey(tmp_path / f"depth/{name}.png", CODES)
+    (tmp_path / "depth/b.png").unlink()
+    assert check([tmp_path], "folder") == 1
+    out = capsys.readouterr().out
+    assert "split train: 3 samples, 1 broken" in out
+    assert "split val: 1 samples, 0 broken" in out
+    assert "depth_m [m], 2 samples: 0.1 to 2.3" in out  # PNG is millimetres
+
+
 def test_a_folder_that_is_none_does_not_stop_the_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     TREES["redweb"](tmp_path / "redweb")
     assert check([tmp_path / "none", tmp_path / "redweb"]) == 1
@@ -109,6 +123,18 @@ def test_wholly_invalid_samples_are_counted_and_named(tmp_path: Path, capsys: py
     assert draw_contact_sheet(open_manifest(tmp_path, "train")).shape == (174, 640, 3)
     assert check([tmp_path], split=["train"]) == 0
     assert "  wholly invalid  src/two\n" in capsys.readouterr().out
+
+
+def test_pictures_without_ground_truth_are_not_named_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        picture(tmp_path / f"{name}.jpg")
+    assert check([tmp_path], "pictures") == 0
+    out = capsys.readouterr().out
+    assert out.count("wholly invalid") == 1
+    assert "  wholly invalid  all 3\n" in out
+    assert "nan" not in out
 
 
 def test_class_shares_add_up(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What NYUv2 and KITTI set aside of their training splits, to validate on."""
+"""What is set aside of training splits, to validate on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_trees import CODES, grey, picture, text
+from data_trees import BYTES, CODES, grey, picture, text
 from dptkit.data.registry import open_dataset
 from dptkit.errors import DataError
 
@@ -56,4 +56,39 @@ def test_whole_scenes_are_held_out_of_training(
     with pytest.raises(DataError, match="split 'val'"):
         open_dataset(name, tmp_path, "val")
     with pytest.raises(DataError, match="2 or more"):
+        open_dataset(name, tmp_path, "train", hold_out=1)
+
+
+def ade_pictures(root: Path, numbers: range) -> list[str]:
+    names = [f"ADE_train_{number:08d}" for number in numbers]
+    for name in names:
+        picture(root / f"images/training/{name}.jpg")
+        grey(root / f"annotations/training/{name}.png", BYTES % 150)
+    return names
+
+
+def pascal_pictures(root: Path, numbers: range) -> list[str]:
+    names = [f"2008_{number:06d}" for number in numbers]
+    for name in names:
+        picture(root / f"JPEGImages/{name}.jpg")
+        grey(root / f"SegmentationClassContext/{name}.png", BYTES % 60)
+    text(root / "ImageSets/SegmentationContext/train.txt", "\n".join(reversed(names)))
+    return names
+
+
+@pytest.mark.parametrize(("name", "make"), [("ade20k", ade_pictures), ("pascal-context", pascal_pictures)])
+def test_every_third_picture_is_held_out_of_training(
+    tmp_path: Path, name: str, make: Callable[[Path, range], list[str]]
+) -> None:
+    names = make(tmp_path, range(1, 8))
+    train, held = (open_dataset(name, tmp_path, split, hold_out=3) for split in ("train", "held-out"))
+    assert {held[place].name for place in range(len(held))} == {names[2], names[5]}
+    assert {train[place].name for place in range(len(train))} == set(names) - {names[2], names[5]}
+    assert held.class_names  # type: ignore[attr-defined]
+    assert len(open_dataset(name, tmp_path, "train")) == 7
+    with pytest.raises(DataError, match="split 'held-out'"):
+        open_dataset(name, tmp_path, "held-out")
+    with pytest.raises(DataError, match="no pairs for split 'held-out'"):
+        open_dataset(name, tmp_path, "held-out", hold_out=8)
+    with pytest.raises(DataError, match=f"{name}: hold_out must be 2 or more"):
         open_dataset(name, tmp_path, "train", hold_out=1)

@@ -16,6 +16,7 @@ from dptkit.data.augment import Augment, RandomCrop, RandomFlip
 from dptkit.data.batches import Batch, Collate, MixedBatches, MixedSample, mixed_loader
 from dptkit.data.mixing import Draw, Mixture, augmentation_rng
 from dptkit.data.sample import Sample
+from dptkit.errors import DataError
 
 SIZES = (3, 50, 7)
 BATCH = 8
@@ -180,6 +181,19 @@ def test_cutmix_takes_from_the_next_of_the_global_batch() -> None:
 
 def test_workers_change_nothing() -> None:
     assert all(same(one, other) for one, other in zip(batches(workers=0), batches(workers=2), strict=True))
+
+
+class Broken(Numbers):
+    def __getitem__(self, index: int) -> Sample:
+        raise DataError("folder/a.png: the file is cut short")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_file_is_one_line_from_a_worker_too(workers: int) -> None:
+    mixed = MixedBatches((Broken("set", 3),), Mixture((3,), 1, 2), STEPS, 1)
+    with pytest.raises(DataError) as caught:
+        list(mixed_loader(mixed, PreprocessConfig(), workers))
+    assert str(caught.value) == "folder/a.png: the file is cut short"
 
 
 @pytest.mark.parametrize("first_step", [1, 5, 6])

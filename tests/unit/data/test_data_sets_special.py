@@ -158,7 +158,7 @@ def test_redweb_holds_out_every_so_manieth_by_name(tmp_path: Path) -> None:
     assert len(open_redweb(tmp_path)) == 5
     with pytest.raises(DataError, match="no split 'val'"):
         open_redweb(tmp_path, "val")
-    with pytest.raises(DataError, match="hold_out: must be 2 or more"):
+    with pytest.raises(DataError, match="redweb: hold_out must be 2 or more"):
         open_redweb(tmp_path, hold_out=1)
 
 
@@ -201,6 +201,17 @@ def test_tartanair_options(tmp_path: Path) -> None:
         open_tartanair(tmp_path, difficulty="Hard")
     near = open_tartanair(tmp_path, sky_metres=50.0)[0]
     assert (near.target[near.valid] == 0).sum() > 1
+
+
+def test_tartanair_as_its_archives_unpack(tmp_path: Path) -> None:
+    tree = TREES["tartanair"](tmp_path)
+    plain = open_tartanair(tmp_path)
+    (tmp_path / "abandonedfactory").rename(tmp_path / "inner")
+    (tmp_path / "abandonedfactory").mkdir()
+    (tmp_path / "inner").rename(tmp_path / "abandonedfactory/abandonedfactory")
+    doubled = open_tartanair(tmp_path, environments=["abandonedfactory"])
+    assert [(pair.name, pair.group) for pair in doubled.pairs] == [(pair.name, pair.group) for pair in plain.pairs]
+    np.testing.assert_array_equal(doubled[0].valid, tree.valid)
 
 
 def test_openexr_is_named_where_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,12 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from data_trees import BYTES, CODES, TREES, H, W, grey, labels, picture, text
 from dptkit.data.fingerprint import dataset_fingerprint
@@ -20,7 +22,7 @@ from dptkit.data.folder import open_labels, open_manifest, open_pairs
 from dptkit.data.sample import Dataset, Sample
 from dptkit.data.shard_target import decode_target, encode_target
 from dptkit.data.shard_writing import write_shards
-from dptkit.data.shards import iter_shards, open_shards, shard_urls
+from dptkit.data.shards import decode_sample, iter_shards, open_shards, shard_urls
 from dptkit.errors import DataError
 
 
@@ -59,6 +61,27 @@ def test_nothing_is_lost(name: str, tmp_path: Path) -> None:
     assert all(same(dataset[k], shards[k]) for k in range(len(dataset)))
     streamed = [sample for _, sample in iter_shards(shard_urls(str(tmp_path / "out")))]
     assert all(same(one, shards[k]) for k, one in enumerate(streamed))
+
+
+def test_pictures_that_are_made_smaller_or_not_turned_are_stored_as_they_were_read(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (2 * H, 2 * W, 3), np.uint8)
+    plain, turn = Image.Exif(), Image.Exif()
+    turn[0x0112] = 3  # upside down
+    names = ("larger", "turned", "plain")
+    for name, pixels, exif in zip(names, (noise, noise[:H, :W], noise[:H, :W]), (plain, turn, plain), strict=True):
+        path = tmp_path / f"data/images/{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, exif=exif)
+        grey(tmp_path / f"data/depth/{name}.png", CODES)
+    opened = open_pairs(tmp_path / "data", kind="depth", scale=0.001)
+    pairs = tuple(pair._replace(upright=False, larger=(2 * H, 2 * W)) for pair in opened.pairs)
+    dataset = replace(opened, pairs=pairs)
+    write_shards(dataset, tmp_path / "out", "", 3)
+    shards = open_shards(tmp_path / "out")
+    assert all(same(dataset[k], shards[k]) for k in range(3))
+    with tarfile.open(tmp_path / "out/shard-000000.tar") as tar:
+        pictures = [name for name in tar.getnames() if name.endswith(("0.png", "1.jpg", "2.png"))]
+    assert pictures == ["00000000.png", "00000001.jpg", "00000002.png"]  # larger, plain, turned
 
 
 def test_order_and_boundaries(tmp_path: Path) -> None:
@@ -242,3 +265,13 @@ def test_sources_of_a_manifest_are_kept(tmp_path: Path) -> None:
     TREES["manifest"](tmp_path / "data")
     write_shards(open_manifest(tmp_path / "data", "train"), tmp_path / "out", "train")
     assert open_shards(tmp_path / "out")[0].source == "src"
+
+
+@pytest.mark.parametrize("ending", ["npy", "png"])
+def test_an_empty_member_is_no_traceback(ending: str) -> None:
+    record = {"name": "n", "source": "s", "group": "", "quantity": "depth_m", "unit": "m", "intrinsics": None}
+    record |= {"scale": 1.0, "offset": 0.0}
+    pixels = cv2.imencode(".png", np.zeros((H, W, 3), np.uint8))[1].tobytes()
+    members = {"json": json.dumps(record).encode(), "png": pixels, f"target.{ending}": b""}
+    with pytest.raises(DataError, match="a tar#0: not a whole sample"):
+        decode_sample("a tar#0", members)

@@ -15,8 +15,10 @@ from data_trees import TREES
 from dptkit.config import SegmentationDecoding
 from dptkit.data import kitti
 from dptkit.data.augment import paper_depth, paper_segmentation
+from dptkit.data.batches import MixedBatches
+from dptkit.data.mixing import Mixture
 from dptkit.data.sample import Sample
-from dptkit.errors import ConfigError
+from dptkit.errors import ConfigError, DataError
 from dptkit.label_sets import voc_palette
 from dptkit.presets import PRESETS
 from dptkit.training.config import (
@@ -182,6 +184,18 @@ def test_keep_only_crops_and_kb_crop_comes_first(monkeypatch: pytest.MonkeyPatch
     picture = sample(40, 80)
     cut = build_augmentation(config, (20, 60), training=True)(picture, np.random.default_rng(0))
     assert np.array_equal(cut.target, picture.target[20:, 10:70])
+
+
+def test_a_frame_is_cut_off_and_what_is_smaller_is_a_data_error() -> None:
+    config = replace(CONFIG, loss=MetricLoss(), augment=Augment(resize="keep", border=(3, 2, 1, 4), flip=0))
+    picture = sample(40, 80)
+    for training in (True, False):
+        augmentation = build_augmentation(config, (36, 74), training=training)
+        cut = augmentation(picture, np.random.default_rng(0))
+        assert np.array_equal(cut.target, picture.target[3:-1, 4:-2])
+    small = MixedBatches([[sample(4, 80)]], Mixture((1,), 0, 1), augmentation, 1)  # type: ignore[list-item]
+    with pytest.raises(DataError, match="nothing of 80x4 pixels is left"):
+        small[0]
 
 
 @pytest.fixture
