@@ -63,18 +63,25 @@ class Outputs:
         return self.predictions and (self.predictions / file_name(model) if self.several else self.predictions)
 
     def check(self, models: tuple[str, ...]) -> None:
-        """Before hours of work: raises ConfigError for a folder in a file's place, and models of one file name."""
+        """Before hours of work: raises ConfigError for places that cannot be, or would be written over or twice."""
         for path in (self.json, self.csv):
             if path is not None and path.is_dir():
                 raise ConfigError(f"{printable(path)} is a folder: name a file in it")
         if self.json is not None and self.json == self.csv:
             raise ConfigError(f"--json and --csv are both {printable(self.json)}")
+        page = self.report is not None and self.report.suffix.lower() in (".html", ".htm")
+        for option, folder in (("--report", None if page else self.report), ("--predictions", self.predictions)):
+            if folder is not None and folder.is_file():
+                raise ConfigError(f"{option}: {printable(folder)} is a file: name a folder")
         names: dict[str, str] = {}
         for model in models:
             if file_name(model) in names:
                 other = names[file_name(model)]
                 raise ConfigError(f"--model: {printable(other)} and {printable(model)} would be written under one name")
             names[file_name(model)] = model
+            kept, baseline = self.predictions_of(model), model in ("ramp", "constant")
+            if kept and not predicts(model) and not baseline and kept.resolve() == Path(model).resolve():
+                raise ConfigError(f"--predictions: {printable(kept)} are the model's own: name another folder")
 
 
 def file_name(model: str) -> str:
