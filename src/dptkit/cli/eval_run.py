@@ -69,9 +69,8 @@ class Outputs:
                 raise ConfigError(f"{printable(path)} is a folder: name a file in it")
         if self.json is not None and self.json == self.csv:
             raise ConfigError(f"--json and --csv are both {printable(self.json)}")
-        page = self.report is not None and self.report.suffix.lower() in (".html", ".htm")
-        for option, folder in (("--report", None if page else self.report), ("--predictions", self.predictions)):
-            if folder is not None and folder.is_file():
+        for option, folder in (("--report", self.report), ("--predictions", self.predictions)):
+            if folder and folder.is_file() and (option, folder.suffix.lower()[:4]) != ("--report", ".htm"):
                 raise ConfigError(f"{option}: {printable(folder)} is a file: name a folder")
         names: dict[str, str] = {}
         for model in models:
@@ -79,8 +78,8 @@ class Outputs:
                 other = names[file_name(model)]
                 raise ConfigError(f"--model: {printable(other)} and {printable(model)} would be written under one name")
             names[file_name(model)] = model
-            kept, baseline = self.predictions_of(model), model in ("ramp", "constant")
-            if kept and not predicts(model) and not baseline and kept.resolve() == Path(model).resolve():
+            kept = None if predicts(model) or model in ("ramp", "constant") else self.predictions_of(model)
+            if kept and kept.resolve() == Path(model).resolve():
                 raise ConfigError(f"--predictions: {printable(kept)} are the model's own: name another folder")
 
 
