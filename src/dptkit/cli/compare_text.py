@@ -10,7 +10,7 @@ from dptkit.evaluation.metric_words import CLASS_PREFIX, metric_words
 from dptkit.evaluation.pairing import PairedDifference
 from dptkit.evaluation.protocol_words import show_value
 from dptkit.evaluation.result import Interval
-from dptkit.evaluation.tables import Table, plain_text
+from dptkit.evaluation.tables import FEW_PICTURES, Table, plain_text
 from dptkit.evaluation.worth import Values, Worth
 from dptkit.image_io.names import printable
 
@@ -49,6 +49,8 @@ def _against_text(comparison: Comparison, against: AgainstFirst, number: int) ->
     title = [f"{name} against A, over the {comparison.common} pictures in common"]
     if against.same_data is False:
         title.append("The data sets are not the same: pictures are matched by name.")
+    if comparison.common < FEW_PICTURES and any(entry.low is not None for entry in against.differences.values()):
+        title.append(f"Fewer than {FEW_PICTURES} pictures: the intervals are too narrow.")
     header = ("", "A", name, f"{name} - A", "95% interval", "p", f"pictures {name} better / same / worse")
     text = plain_text(Table(tuple(title), header, rows, ()))
     if not rows:

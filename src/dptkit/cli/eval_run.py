@@ -63,18 +63,24 @@ class Outputs:
         return self.predictions and (self.predictions / file_name(model) if self.several else self.predictions)
 
     def check(self, models: tuple[str, ...]) -> None:
-        """Before hours of work: raises ConfigError for a folder in a file's place, and models of one file name."""
+        """Before hours of work: raises ConfigError for places that cannot be, or would be written over or twice."""
         for path in (self.json, self.csv):
             if path is not None and path.is_dir():
                 raise ConfigError(f"{printable(path)} is a folder: name a file in it")
         if self.json is not None and self.json == self.csv:
             raise ConfigError(f"--json and --csv are both {printable(self.json)}")
+        for option, folder in (("--report", self.report), ("--predictions", self.predictions)):
+            if folder and folder.is_file() and (option, folder.suffix.lower()[:4]) != ("--report", ".htm"):
+                raise ConfigError(f"{option}: {printable(folder)} is a file: name a folder")
         names: dict[str, str] = {}
         for model in models:
             if file_name(model) in names:
                 other = names[file_name(model)]
                 raise ConfigError(f"--model: {printable(other)} and {printable(model)} would be written under one name")
             names[file_name(model)] = model
+            kept = None if predicts(model) or model in ("ramp", "constant") else self.predictions_of(model)
+            if kept and kept.resolve() == Path(model).resolve():
+                raise ConfigError(f"--predictions: {printable(kept)} are the model's own: name another folder")
 
 
 def file_name(model: str) -> str:

@@ -20,6 +20,7 @@ from dptkit.evaluation.protocol import DepthProtocol, OrdinalProtocol, Protocol,
 from dptkit.evaluation.protocol_words import FIELDS, protocol_sentences, show_value
 from dptkit.evaluation.report_pictures import LARGEST_ERROR, DrawnPicture, PictureSource, draw_picture, gradient
 from dptkit.evaluation.result import EvaluationResult, ImageResult, Interval
+from dptkit.evaluation.tables import few_pictures
 from dptkit.image_io.atomic import write_bytes
 from dptkit.image_io.names import printable
 
@@ -78,6 +79,7 @@ def _content(results: Sequence[EvaluationResult], picture: PictureSource) -> dic
         "protocols": [_protocol(protocol) for protocol in protocols],
         "headings": [_heading(name) for name in metrics],
         "rows": [_summary_row(result, metrics) for result in results],
+        "few": [(result.subject.name, few) for result in results if (few := few_pictures(result))],
         "sources": _sources(results, metrics),
         "classes": _classes(results, [name for name in names if name.startswith(CLASS_PREFIX)]),
         "charts": _charts(results),

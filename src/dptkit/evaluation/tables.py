@@ -15,7 +15,7 @@ from dptkit.evaluation.summary import strata_of
 from dptkit.image_io.atomic import write_bytes
 from dptkit.image_io.names import printable
 
-_FEW_PICTURES = 10
+FEW_PICTURES = 10
 """Below it a percentile interval of the bootstrap is a fifth and more too narrow: by sqrt((n - 1) / n), and by the
 quantile of the normal distribution against that of Student's t."""
 
@@ -140,11 +140,19 @@ def _notes(result: EvaluationResult, *, several: bool) -> list[str]:
     ]
     if fewer:
         notes.append(f"of {scored} scored pictures, fewer have a value for {', '.join(fewer)}")
-    each = scored / max(1, len(strata_of([i for i in result.images if i.state != "skipped"], result.protocol)))
-    if each < _FEW_PICTURES and any(entry.low is not None for entry in result.summary.values()):
-        where = "" if each == scored else f" in each part that is averaged first, {each:.3g} in the mean"
-        notes.append(f"fewer than {_FEW_PICTURES} pictures{where}: the intervals are too narrow")
+    if few := few_pictures(result):
+        notes.append(few)
     return [f"{printable(result.subject.name)}: {note}" for note in notes] if several else notes
+
+
+def few_pictures(result: EvaluationResult) -> str:
+    """That the intervals rest on too few pictures, in words; "" where they do not, or there are none."""
+    scored = [image for image in result.images if image.state != "skipped"]
+    each = len(scored) / max(1, len(strata_of(scored, result.protocol)))
+    if each >= FEW_PICTURES or all(entry.low is None for entry in result.summary.values()):
+        return ""
+    where = "" if each == len(scored) else f" in each part that is averaged first, {each:.3g} in the mean"
+    return f"fewer than {FEW_PICTURES} pictures{where}: the intervals are too narrow"
 
 
 def _cell(name: str, entry: Interval) -> str:

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_runner import dpt
 
@@ -135,6 +136,22 @@ def test_options_are_judged_before_the_data_is_opened(arguments: tuple[str, ...]
     assert (ran.code, ran.lines) == (code, [])
     (line,) = ran.errors
     assert said in line
+
+
+def test_places_for_results_are_judged_before_the_data_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    np.save(folder / "a.npy", np.ones((4, 4), np.float32))
+    for arguments, said in (
+        (("--model", "ramp", "--report", tmp_path / "file"), "--report: "),
+        (("--model", "ramp", "--predictions", tmp_path / "file"), "--predictions: "),
+        (("--model", folder, "--quantity", "depth_m", "--predictions", folder / "."), "are the model's own"),
+    ):
+        ran = dpt("eval", "--data", "nowhere", "--protocol", "folder", *arguments)
+        assert (ran.code, ran.lines) == (2, [])
+        (line,) = ran.errors
+        assert said in line
 
 
 def test_the_folder_is_recognised_and_a_report_shows_its_pictures(data: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from two_results import result_of
 
+from dptkit.cli.compare_text import comparison_text
 from dptkit.errors import ConfigError, DataError, UnknownModelError
 from dptkit.evaluation.compare import compare_results, compare_with_paper
 from dptkit.evaluation.protocols import PROTOCOLS
@@ -70,6 +71,14 @@ def test_few_pictures_that_agree_are_not_sure() -> None:
     found = one(result_of({"abs_rel": [*HARD[:5], *same]}), result_of({"abs_rel": [*(HARD[:5] - 0.01), *same]}))
     assert (found.wins, found.ties, found.losses) == (5, 2, 0)
     assert found.p == 2 / 2**5
+
+
+def test_intervals_of_few_pictures_are_called_too_narrow() -> None:
+    for count, said in ((9, True), (10, False)):
+        values = [k / 10 for k in range(count)]
+        left, right = result_of({"abs_rel": values}), result_of({"abs_rel": values[::-1]})
+        text = comparison_text(compare_results([left, right], samples=100))
+        assert ("Fewer than 10 pictures: the intervals are too narrow." in text) == said
 
 
 def test_chance_is_called_chance() -> None:

@@ -170,6 +170,13 @@ def test_skipped_pictures_and_parts_are_said(tmp_path: Path) -> None:
     assert text.count("The picture is not shown") == 2
 
 
+def test_intervals_of_few_pictures_are_called_too_narrow(tmp_path: Path) -> None:
+    for count, said in ((9, True), (10, False)):
+        write_report(tmp_path / "r.html", [result_of({"abs_rel": [k / 10 for k in range(count)]})], nothing)
+        text = " ".join(" ".join(page_of(tmp_path / "r.html").text).split())
+        assert ("fewer than 10 pictures: the intervals are too narrow" in text) == said
+
+
 def test_one_picture_and_none(tmp_path: Path) -> None:
     result = result_of({"abs_rel": [0.1]})
     write_report(tmp_path / "one.html", [result], nothing)
