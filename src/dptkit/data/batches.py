@@ -174,9 +174,11 @@ class _Loader(DataLoader[T]):
         is the message."""
         try:
             yield from super().__iter__()
+            return
         except DataError as error:
             last = str(error).strip().splitlines()[-1]
-            raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: ")) from None
+            error.__traceback__ = None  # whose frames would keep the workers alive
+        raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__qualname__}: "))
 
     def check_worker_number_rationality(self) -> None:
         """Torch warns here, twice, of more workers than cores; how long a run waits for data is in its log."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 from collections import Counter
 
@@ -194,6 +195,7 @@ def test_a_broken_file_is_one_line_from_a_worker_too(workers: int) -> None:
     with pytest.raises(DataError) as caught:
         list(mixed_loader(mixed, PreprocessConfig(), workers))
     assert str(caught.value) == "folder/a.png: the file is cut short"
+    assert not multiprocessing.active_children()  # also while the error is held
 
 
 @pytest.mark.parametrize("first_step", [1, 5, 6])
