@@ -26,10 +26,17 @@ import torch
 from torch import Tensor
 
 from dptkit.shapes import Bool, Float
+from dptkit.training.residuals import (
+    aligned_residual,
+    check_shapes,
+    check_share,
+    least_squares,
+    normalised_residual,
+    root,
+    smallest,
+    working,
+)
 
-# Below this mean deviation, absolute or in rounding units of the values, a map counts as constant.
-_SMALLEST_DEVIATION = 1e-8
-_SMALLEST_DEVIATION_IN_EPS = 64
 # Metres. Predictions at or below have no logarithm; a micrometre is nearer than any camera sees.
 _SMALLEST_DEPTH = 1e-6
 
@@ -53,10 +60,10 @@ def scale_shift_invariant_loss(
     Departures: U is rounded down; `clip` is ours. Public ports that trim across the whole batch, or align by least
     squares here, compute something else.
     """
-    _check_shapes(prediction, target, valid)
-    _check_share("trim", trim)
-    residual, mask = _normalised_residual(_working(prediction), _working(target), valid, clip)
-    total = torch.stack([values.sum() for values, _ in _smallest(residual.abs(), mask, 1 - trim)]).sum()
+    check_shapes(prediction, target, valid)
+    check_share("trim", trim)
+    residual, mask = normalised_residual(working(prediction), working(target), valid, clip)
+    total = torch.stack([values.sum() for values, _ in smallest(residual.abs(), mask, 1 - trim)]).sum()
     return total / (2 * mask.sum().clamp(min=1))
 
 
@@ -69,9 +76,9 @@ def scale_shift_invariant_mse(
     a and b are taken as constants in the backward pass: at the least-squares optimum the derivatives of the sum with
     respect to them are zero, so the gradient is exact.
     """
-    _check_shapes(prediction, target, valid)
-    p, d = _working(prediction), _working(target)
-    residual, mask = _aligned_residual(p, d, valid, fixed_alignment=True)
+    check_shapes(prediction, target, valid)
+    p, d = working(prediction), working(target)
+    residual, mask = aligned_residual(p, d, valid, fixed_alignment=True)
     return residual.square().sum() / (2 * mask.sum().clamp(min=1))
 
 
@@ -84,9 +91,9 @@ def align_scale_shift(
     offset does not ruin them. a may be negative.
     A constant prediction: a = 0, b = mean(d). No valid pixel: a = b = 0 (as the authors' gist for a singular system).
     """
-    _check_shapes(prediction, target, valid)
-    p, d = _working(prediction), _working(target)
-    scale, mean_p, mean_d, _ = _least_squares(p, d, valid)
+    check_shapes(prediction, target, valid)
+    p, d = working(prediction), working(target)
+    scale, mean_p, mean_d, _ = least_squares(p, d, valid)
     return scale, mean_d - scale * mean_p
 
 
@@ -110,16 +117,16 @@ def gradient_matching_loss(
     M_k follows the authors' gist and MegaDepth; the paper prints one M for all scales, which would all but silence the
     coarse ones.
     """
-    _check_shapes(prediction, target, valid)
+    check_shapes(prediction, target, valid)
     if scales < 1:
         raise ValueError(f"scales must be 1 or more, not {scales}")
-    p, d = _working(prediction), _working(target)
+    p, d = working(prediction), working(target)
     if alignment == "median":
-        residual, mask = _normalised_residual(p, d, valid, clip)
+        residual, mask = normalised_residual(p, d, valid, clip)
     elif clip is not None:
         raise ValueError("clip is a number of median deviations; it has no meaning with least squares")
     else:
-        residual, mask = _aligned_residual(p, d, valid)
+        residual, mask = aligned_residual(p, d, valid)
     loss = residual.new_zeros(())
     for step in (2**k for k in range(scales)):
         r, m = residual[:, ::step, ::step], mask[:, ::step, ::step]
@@ -147,16 +154,16 @@ def scale_invariant_log_loss(
     of 0 instead of infinity at a perfect match; targets of 0 m or less are not valid; predictions are limited to a
     micrometre from below (without gradient there: the head must be positive by itself).
     """
-    _check_shapes(prediction_m, target_m, valid)
-    _check_share("variance_focus", variance_focus)
-    p, d = _working(prediction_m), _working(target_m)
+    check_shapes(prediction_m, target_m, valid)
+    check_share("variance_focus", variance_focus)
+    p, d = working(prediction_m), working(target_m)
     mask = valid & (d > 0)
     ones = torch.ones_like(d)
     g = torch.where(mask, p, ones).clamp(min=_SMALLEST_DEPTH).log() - torch.where(mask, d, ones).log()
     count = mask.sum().clamp(min=1)
     mean = g.sum() / count
     variance = torch.where(mask, g - mean, 0).square().sum() / count
-    return weight * _root(variance + (1 - variance_focus) * mean.square())
+    return weight * root(variance + (1 - variance_focus) * mean.square())
 
 
 def affine_invariant_distillation_loss(
@@ -177,11 +184,11 @@ def affine_invariant_distillation_loss(
     """
     valid = torch.ones_like(student, dtype=torch.bool) if valid is None else valid
     confidence = torch.ones_like(student) if confidence is None else confidence
-    _check_shapes(student, teacher, valid, confidence)
-    _check_share("ignore_share", ignore_share)
-    residual, mask = _normalised_residual(_working(student), _working(teacher.detach()), valid, None)
-    kept = _smallest(residual.abs(), mask, 1 - ignore_share)
-    weights = [_working(c).flatten()[index] for c, (_, index) in zip(confidence.detach(), kept, strict=True)]
+    check_shapes(student, teacher, valid, confidence)
+    check_share("ignore_share", ignore_share)
+    residual, mask = normalised_residual(working(student), working(teacher.detach()), valid, None)
+    kept = smallest(residual.abs(), mask, 1 - ignore_share)
+    weights = [working(c).flatten()[index] for c, (_, index) in zip(confidence.detach(), kept, strict=True)]
     total = torch.stack([(w * values).sum() for w, (values, _) in zip(weights, kept, strict=True)]).sum()
     weight = torch.stack([w.sum() for w in weights]).sum()
     return torch.where(weight > 0, total / torch.where(weight > 0, weight, 1), 0)
@@ -205,96 +212,7 @@ def output_scale_anchor(
     """
     if not 0 < low < high:
         raise ValueError(f"0 < low < high must hold, not {low} and {high}")
-    p = _working(prediction)
-    size = _root(p.square().mean())
-    spread = _root((p - p.mean(dim=(1, 2), keepdim=True)).square().mean())
+    p = working(prediction)
+    size = root(p.square().mean())
+    spread = root((p - p.mean(dim=(1, 2), keepdim=True)).square().mean())
     return (size.clamp(min=high) / high).log().square() + (1 - spread.clamp(max=low) / low).square()
-
-
-def _working(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
-
-
-def _check_shapes(*maps: Tensor) -> None:
-    """Broadcasting [B, 1, H, W] against [B, H, W] would compare every image with every other."""
-    shapes = [tuple(values.shape) for values in maps]
-    if len(shapes[0]) != 3 or len(set(shapes)) != 1:
-        raise ValueError(f"all maps must have one shape [B, H, W], not {shapes}")
-
-
-def _check_share(name: str, share: float) -> None:
-    if not 0 <= share <= 1:
-        raise ValueError(f"{name} must be between 0 and 1, not {share}")
-
-
-def _root(square: Tensor) -> Tensor:
-    """Square root with gradient 0, not infinity, at 0."""
-    zero = square == 0
-    return torch.where(zero, 0, torch.where(zero, 1, square).sqrt())
-
-
-def _has_scale(deviation: Tensor, magnitude: Tensor, dtype: torch.dtype) -> Tensor:
-    """Also where the deviation is NaN, so that a network that diverged is not taken for a constant."""
-    return ~(deviation <= _SMALLEST_DEVIATION + _SMALLEST_DEVIATION_IN_EPS * torch.finfo(dtype).eps * magnitude)
-
-
-def _normalise(values: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """x^ [B, H, W] and which images [B, 1, 1] have a scale; 0 where not valid, as values are, and without scale.
-
-    The median is selected, not sorted for: a sixth of the time. Image by image, because the batched form also returns
-    positions, which CUDA refuses to do deterministically.
-    """
-    counted = torch.where(valid, values, torch.nan)
-    median = torch.stack([image.nanmedian() for image in counted])[:, None, None]
-    centred = torch.where(valid, values - median, 0)
-    deviation = centred.abs().sum(dim=(1, 2), keepdim=True) / count.clamp(min=1)
-    deviation = torch.where(deviation.isinf(), torch.nan, deviation)
-    magnitude = values.detach().abs().sum(dim=(1, 2), keepdim=True) / count.clamp(min=1)
-    usable = _has_scale(deviation.detach(), magnitude, values.dtype)
-    return centred / torch.where(usable, deviation, torch.inf), usable
-
-
-def _normalised_residual(p: Tensor, d: Tensor, valid: Tensor, clip: float | None) -> tuple[Tensor, Tensor]:
-    """p^ - d^ [B, H, W], 0 outside the mask, and the mask: valid pixels of images where both have a scale."""
-    count = valid.sum(dim=(1, 2), keepdim=True)
-    p, p_usable = _normalise(torch.where(valid, p, 0), valid, count)
-    d, d_usable = _normalise(torch.where(valid, d, 0), valid, count)
-    if clip is not None:
-        d = d.clamp(-clip, clip)
-    usable = p_usable & d_usable
-    return (p - d) * usable, valid & usable
-
-
-def _least_squares(p: Tensor, d: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scale, mean of p, mean of d, and which images have a scale in both; each [B]."""
-    count = valid.sum(dim=(1, 2)).clamp(min=1)
-
-    def mean(values: Tensor) -> Tensor:
-        return torch.where(valid, values, 0).sum(dim=(1, 2)) / count
-
-    x, y = torch.where(valid, p, 0), torch.where(valid, d, 0)
-    mean_x, mean_y = mean(x), mean(y)
-    centred_x, centred_y = x - mean_x[:, None, None], y - mean_y[:, None, None]
-    variance = mean(centred_x.square())
-    x_usable = _has_scale(variance.detach().sqrt(), mean(x.detach().abs()), p.dtype)
-    y_usable = _has_scale(mean(centred_y.detach().square()).sqrt(), mean(y.detach().abs()), d.dtype)
-    scale = torch.where(x_usable, mean(centred_x * centred_y) / torch.where(x_usable, variance, 1), 0)
-    return scale, mean_x, mean_y, x_usable & y_usable
-
-
-def _aligned_residual(p: Tensor, d: Tensor, valid: Tensor, fixed_alignment: bool = False) -> tuple[Tensor, Tensor]:
-    """a p + b - d [B, H, W], 0 outside the mask, and the mask, as `_normalised_residual`."""
-    alignment = _least_squares(p.detach() if fixed_alignment else p, d, valid)
-    scale, mean_p, mean_d, usable = (value[:, None, None] for value in alignment)
-    mask = valid & usable
-    p, d = torch.where(mask, p, 0), torch.where(mask, d, 0)
-    return torch.where(mask, scale * (p - mean_p) - (d - mean_d), 0), mask
-
-
-def _smallest(residual: Tensor, mask: Tensor, share: float) -> list[tuple[Tensor, Tensor]]:
-    """Per image the smallest `share` of the residuals inside the mask, unordered, and their places in the image."""
-    # The added 1e-9 keeps 0.7 * 10 at 7 whatever the rounding of 1 - 0.3.
-    kept = (mask.sum(dim=(1, 2)).double() * share + 1e-9).floor().long().tolist()
-    hidden = torch.where(mask, residual, torch.inf).flatten(1)
-    chosen = (image.topk(k, largest=False, sorted=False) for image, k in zip(hidden, kept, strict=True))
-    return [(values, index) for values, index in chosen]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from jaxtyping import jaxtyped
 from torch import Tensor
 
-from dptkit.training import losses, losses_depth
+from dptkit.training import losses, residuals
 from dptkit.training.config import DepthLoss
 
 Array = npt.NDArray[Any]
@@ -90,7 +90,7 @@ def test_trim_counts_pixels_exactly() -> None:
     """1 - 0.9 is 0.0999..., but a tenth of ten pixels is one."""
     residual = torch.arange(1.0, 11).reshape(1, 2, 5)
     for share, kept in ((1 - 0.9, 1), (1 - 0.3, 7), (1 - 0.2, 8), (0.79, 7)):
-        ((values, _),) = losses_depth._smallest(residual, torch.ones(1, 2, 5, dtype=torch.bool), share)
+        ((values, _),) = residuals.smallest(residual, torch.ones(1, 2, 5, dtype=torch.bool), share)
         assert sorted(values.tolist()) == list(range(1, kept + 1))
 
 
@@ -359,7 +359,7 @@ def test_residuals_that_are_trimmed_may_be_anything() -> None:
     worst = residual.flatten(1).topk(2).indices
     outliers = residual.flatten(1).scatter(1, worst, torch.tensor([[1e3, 1e20]] * 2)).reshape(2, 4, 5)
     for (values, _), (same, _) in zip(
-        losses_depth._smallest(residual, mask, 0.8), losses_depth._smallest(outliers, mask, 0.8), strict=True
+        residuals.smallest(residual, mask, 0.8), residuals.smallest(outliers, mask, 0.8), strict=True
     ):
         assert sorted(values.tolist()) == sorted(same.tolist())
 
