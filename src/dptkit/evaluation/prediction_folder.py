@@ -82,7 +82,7 @@ class PredictionFolder:
         if quantity is None and not any(self._says_itself(self._root / file) for file in files):
             raise ConfigError(
                 f"{printable(self._root)}: dptkit wrote none of its {len(files)} files: state their quantity "
-                "(inverse_depth, depth_m or labels)"
+                "(--quantity inverse_depth, depth_m or labels)"
             )
         self._claimed: dict[str, str] = {}
 
