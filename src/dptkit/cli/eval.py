@@ -91,7 +91,8 @@ def evaluate(
         raise ConfigError("dpt eval needs --data, --protocol and --model; see dpt eval --help")
 
     from dptkit.cli.data_check import parse_reader_options
-    from dptkit.cli.eval_run import EvaluationRun, Outputs
+    from dptkit.cli.eval_outputs import Outputs
+    from dptkit.cli.eval_run import EvaluationRun
     from dptkit.evaluation.changes import change_protocol
     from dptkit.evaluation.protocols import find_protocol
     from dptkit.runtime.backend import ENGINE_CHOICES, PRECISION_CHOICES

@@ -13,16 +13,14 @@ from dptkit.evaluation.report_pictures import pictures_from
 from dptkit.evaluation.result import EvaluationResult
 from dptkit.evaluation.subject import Prediction, Subject
 
-PAGE = "report.html"
-
 
 def write_run_report(
-    path: Path,
+    page: Path,
     results: Sequence[EvaluationResult],
     dataset: Dataset | OrdinalDataset,
     subject_of: Callable[[int], Subject],
 ) -> None:
-    """Write FILE.html, or DIR/report.html for any other path. subject_of: opens the subject of results[k] again.
+    """Write `page`. subject_of: opens the subject of results[k] again.
 
     Raises OutputWriteError.
     """
@@ -36,5 +34,4 @@ def write_run_report(
             opened[number] = subject_of(number) if kept is None else PredictionFolder(kept, quantity=None)
         return Setting(opened[number], dataset, result.protocol, None).predict(sample)
 
-    file = path if path.suffix.lower() in (".html", ".htm") else path / PAGE
-    write_report(file, results, pictures_from(dataset, predict))
+    write_report(page, results, pictures_from(dataset, predict))

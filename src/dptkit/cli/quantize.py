@@ -86,7 +86,8 @@ def _open_gate(
     data: Path, protocol: str, allow: float, dataset: str | None, split: str | None, limit: int | None
 ) -> Gate:
     """The data set and protocol, opened just as `dpt eval` opens them."""
-    from dptkit.cli.eval_run import EvaluationRun, Outputs
+    from dptkit.cli.eval_outputs import Outputs
+    from dptkit.cli.eval_run import EvaluationRun
     from dptkit.evaluation.protocols import find_protocol
     from dptkit.quantization.gate import Gate
 

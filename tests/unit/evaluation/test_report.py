@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from two_results import METRES, SHAPE, Guess, open_scenes, result_of, run, write_scenes
 
+from dptkit.cli.eval_outputs import Outputs
 from dptkit.cli.eval_report import write_run_report
 from dptkit.data.sample import Sample
 from dptkit.errors import OutputWriteError
@@ -318,8 +319,13 @@ def test_pictures_are_predicted_again_or_taken_from_what_was_kept(tmp_path: Path
         opened.append(number)
         return Guess("second")
 
-    write_run_report(tmp_path / "folder", [kept, not_kept], data, subject_of)
+    def page(path: Path) -> Path:
+        found = Outputs(None, None, path, None, several=False).page
+        assert found is not None
+        return found
+
+    write_run_report(page(tmp_path / "folder"), [kept, not_kept], data, subject_of)
     assert opened == [1]
     assert page_of(tmp_path / "folder/report.html").tags.count("img") == 2 * 6 * 4
-    write_run_report(tmp_path / "file.html", [kept], data, subject_of)
+    write_run_report(page(tmp_path / "file.html"), [kept], data, subject_of)
     assert (tmp_path / "file.html").is_file()
