@@ -14,6 +14,8 @@ from dptkit.outputs import Quantity
 Readout = Literal["ignore", "add", "project"]
 ResizePolicy = Literal["minimal", "lower_bound", "upper_bound", "exact"]
 Interpolation = Literal["cubic", "area"]
+TestTimeAugmentation = Literal["none", "flip", "ms-flip"]
+"""flip: mean with the mirrored picture's. ms-flip: mean over several sizes, each with its mirror image."""
 _FORBID: dict[str, Any] = {"extra": "forbid"}
 
 

@@ -24,6 +24,7 @@ class Provenance:
 
     `network_size` is (height, width) of the tensor that the network saw.
     `token_merge` is the ratio of token merging; None if tokens were not merged.
+    `tta` is "flip" or "ms-flip" (then at `scales` times `network_size`); None if the picture was seen once.
     """
 
     model: str
@@ -33,6 +34,8 @@ class Provenance:
     precision: str = "float32"
     network_size: tuple[int, int] | None = None
     token_merge: float | None = None
+    tta: str | None = None
+    scales: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

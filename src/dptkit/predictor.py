@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dptkit.config import DepthDecoding, ModelSpec
+from dptkit.config import DepthDecoding, ModelSpec, TestTimeAugmentation
 from dptkit.engines import open_model
+from dptkit.errors import ConfigError
 from dptkit.image_io import count_pixels, read_image
 from dptkit.outputs import DepthMap, Provenance, SegmentationMap
 from dptkit.overlap import Overlap
 from dptkit.postprocess import decode_depth, decode_segmentation
-from dptkit.preprocess import preprocess
+from dptkit.preprocess import network_size, preprocess
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice
 from dptkit.runtime.choice import check_token_merge
 from dptkit.runtime.memory import predict_within_memory
 from dptkit.version import __version__
+from dptkit.views import ONCE, Views, likeliest_classes, mean_depth
 from dptkit.weights.cache import Progress
 
 WHITE = (255, 255, 255)
@@ -43,9 +46,10 @@ class Predictor:
         background: tuple[int, int, int] = WHITE,
         token_merge: float = 0.0,
         streams: int = 1,
+        views: Views = ONCE,
     ) -> None:
         """`background`: the RGB colour that transparent pictures are composited on. `streams`: as in `load`.
-        `token_merge`: the ratio at which the backend merges tokens, for the record.
+        `token_merge`: the ratio at which the backend merges tokens, for the record. `views`: test-time augmentation.
 
         `provenance` is what every result says about its origin, but for the network's input size.
         """
@@ -53,6 +57,7 @@ class Predictor:
         self.backend = backend
         self.background = background
         self.streams = streams
+        self.views = views
         self.provenance = Provenance(
             spec.name,
             __version__,
@@ -60,6 +65,8 @@ class Predictor:
             engine=backend.engine,
             precision=backend.precision,
             token_merge=token_merge or None,
+            tta=None if views.tta == "none" else views.tta,
+            scales=views.scales if views.tta == "ms-flip" else None,
         )
 
     def predict(self, source: Any, *, scores: bool = False) -> DepthMap | SegmentationMap:
@@ -76,6 +83,8 @@ class Predictor:
         Where memory does not suffice for that, they go through in smaller batches; MemoryError if one alone is too big.
         """
         images = [read_image(source, background=self.background) for source in sources]
+        if self.views.tta != "none":
+            return [self._predict_views(image, scores) for image in images]
         inputs = [preprocess(image, self.spec.preprocess) for image in images]
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, tensor in enumerate(inputs):
@@ -114,6 +123,16 @@ class Predictor:
         finally:
             overlap.close()
 
+    def _predict_views(self, image: npt.NDArray[np.uint8], scores: bool) -> DepthMap | SegmentationMap:
+        """One picture, all its views, one after the other."""
+        size = (image.shape[0], image.shape[1])
+        provenance = replace(self.provenance, network_size=network_size(*size, self.spec.preprocess))
+        pairs = self.views.raw(image, self.spec.preprocess, partial(predict_within_memory, self.backend))
+        decoding = self.spec.decoding
+        if isinstance(decoding, DepthDecoding):
+            return mean_depth(pairs, size, decoding, provenance)
+        return likeliest_classes(pairs, size, decoding, provenance, scores)
+
     def _decode(self, raw: npt.NDArray[np.float32], size: tuple[int, ...], scores: bool) -> DepthMap | SegmentationMap:
         provenance = replace(self.provenance, network_size=(raw.shape[1], raw.shape[2]))
         picture_size = (size[0], size[1])
@@ -138,6 +157,8 @@ def load(
     background: tuple[int, int, int] = WHITE,
     progress: Progress | None = None,
     streams: int = 1,
+    tta: TestTimeAugmentation = "none",
+    scales: Sequence[float] = (1.0,),
 ) -> Predictor:
     """Load a model for prediction.
 
@@ -154,8 +175,11 @@ def load(
     progress: called with (bytes so far, bytes in all or None) while weights are downloaded.
     streams: predictions that run side by side when several threads ask for them, each by its share of the cores: more
     pictures per second from a folder, a longer wait for each. The engine OpenVINO alone has more than one.
+    tta, scales: test-time augmentation, the mean of several views of each picture, at so many times the time: "flip" of
+    2 views, the picture and its mirror image, "ms-flip" of 2 at each of `scales` (factors of the network's input size).
     Raises UnknownModelError, WeightsError, DownloadError or ConfigError, each with one line that says what to do.
     """
+    views = Views(tta, tuple(map(float, scales)))
     spec, backend, sha256 = open_model(
         model,
         weights,
@@ -167,6 +191,11 @@ def load(
         streams=streams,
         size=size,
     )
+    if views.tta == "ms-flip" and spec.preprocess.policy == "exact":
+        height, width = spec.preprocess.size
+        raise ConfigError(f"{model} takes {height}x{width} alone: tta 'flip' can be had, not other scales")
     side_by_side = streams if backend.engine == "openvino" else 1
     merged = check_token_merge(token_merge)
-    return Predictor(spec, backend, sha256, background=background, token_merge=merged, streams=side_by_side)
+    return Predictor(
+        spec, backend, sha256, background=background, token_merge=merged, streams=side_by_side, views=views
+    )

@@ -24,6 +24,8 @@ def depth(
     device: options.Device = "auto",
     precision: options.PrecisionOption = "auto",
     token_merge: options.TokenMerge = 0.0,
+    tta: options.Tta = "none",
+    scales: options.Scales = None,
     size: options.Size = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help=f"What to write, of {', '.join(FORMATS)}.")
@@ -62,7 +64,7 @@ def depth(
     from dptkit.cli.pictures import PictureRun
     from dptkit.outputs import DepthMap
 
-    computing = check_usage(model, "depth", engine, device, precision, token_merge)
+    computing = check_usage(model, "depth", engine, device, precision, token_merge, tta, scales)
 
     def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
         assert isinstance(result, DepthMap)

@@ -159,8 +159,8 @@ class PictureWork:
         origin = result.provenance
         whole = {"input": entry.name, "width": width, "height": height, **report, "model": origin.model}
         whole |= {"engine": origin.engine, "precision": origin.precision, "seconds": round(seconds, 4)}
-        if origin.token_merge is not None:
-            whole["token_merge"] = origin.token_merge
+        asked = {"token_merge": origin.token_merge, "tta": origin.tta, "scales": origin.scales}
+        whole |= {name: value for name, value in asked.items() if value is not None}
         written = ", ".join(printable(path) for path in report["outputs"].values())
         return Done(whole, f"{printable(entry.name)} -> {written}")
 

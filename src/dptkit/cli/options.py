@@ -36,6 +36,17 @@ TokenMerge = Annotated[
         help="Share of the transformer's tokens merged into others, below 0.9: faster, less exact. 0: none.",
     ),
 ]
+Tta = Annotated[
+    str,
+    typer.Option(
+        metavar="none|flip|ms-flip",
+        help="Test-time augmentation: the mean of a picture's result and its mirror image's, or of those at several"
+        " --scales. Twice the time per scale.",
+    ),
+]
+Scales = Annotated[
+    str | None, typer.Option(metavar="LIST", help="For ms-flip: factors of the network's input size, as 0.857,1,1.143.")
+]
 Size = Annotated[
     int | None,
     typer.Option(metavar="N", help="Network input height, a multiple of 32. Default: the model's own."),
@@ -71,6 +82,20 @@ def parse_choices(text: str, known: tuple[str, ...], option: str) -> tuple[str, 
     if unknown or not wanted:
         raise ConfigError(f"{option}: {unknown[0] if unknown else text!r} is none of {', '.join(known)}")
     return wanted
+
+
+def parse_scales(text: str | None, tta: str) -> tuple[float, ...]:
+    """ "0.5,1" -> (0.5, 1.0); (1.0,) without --scales. Raises ConfigError, also for ms-flip without any."""
+    if text is None:
+        if tta == "ms-flip":
+            raise ConfigError("--tta ms-flip needs --scales, as 0.857,1,1.143")
+        return (1.0,)
+    if tta != "ms-flip":
+        raise ConfigError("--scales is for --tta ms-flip")
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--scales: {text!r} is no list of numbers, as 0.857,1,1.143") from None
 
 
 def check_choice(value: str, known: Sequence[str], option: str) -> None:

@@ -23,6 +23,8 @@ def segment(
     device: options.Device = "auto",
     precision: options.PrecisionOption = "auto",
     token_merge: options.TokenMerge = 0.0,
+    tta: options.Tta = "none",
+    scales: options.Scales = None,
     size: options.Size = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help=f"What to write, of {', '.join(FORMATS)}.")
@@ -47,7 +49,7 @@ def segment(
     from dptkit.image_io import SEGMENT_SUFFIXES, write_labels, write_overlay, write_scores, write_segments_json
     from dptkit.outputs import SegmentationMap
 
-    computing = check_usage(model, "segmentation", engine, device, precision, token_merge)
+    computing = check_usage(model, "segmentation", engine, device, precision, token_merge, tta, scales)
 
     def write(stem: Path, picture: Picture, result: Result) -> dict[str, Any]:
         assert isinstance(result, SegmentationMap)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from dptkit.config import ResizePolicy
+from dptkit.config import ResizePolicy, TestTimeAugmentation
 from dptkit.errors import ConfigError
 
 Alignment = Literal["none", "median_scale", "inverse_least_squares", "depth_least_squares", "inverse_median_mad"]
@@ -48,9 +48,6 @@ Aggregation = Literal["image_mean", "source_mean", "video_mean", "pooled"]
 """image_mean: per picture, then the mean. source_mean: per picture, mean per source, mean over sources.
 video_mean: the same with videos (source and group) in place of sources.
 pooled: over all pixels of all pictures at once."""
-
-TestTimeAugmentation = Literal["none", "flip", "ms-flip"]
-"""flip: mean with the mirrored picture's. ms-flip: mean over `scales`, each with its mirror image."""
 
 _FORBID: dict[str, Any] = {"extra": "forbid"}
 

@@ -119,4 +119,6 @@ def provenance_of(record: Mapping[str, Any]) -> Provenance:
     if stored.get("network_size") is not None:
         height, width = stored["network_size"]
         stored["network_size"] = (int(height), int(width))
+    if stored.get("scales") is not None:
+        stored["scales"] = tuple(float(scale) for scale in stored["scales"])
     return Provenance(**stored)

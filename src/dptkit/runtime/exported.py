@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -124,21 +125,30 @@ class ExportedBackend:
         self.precision = "int8" if card.graph.precision == "int8" else engine.precision
 
     def predict(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w]."""
+        """Normalised images float32 [B, 3, h, w] -> raw output float32 [B, K, h, w].
+
+        Raises ConfigError for a size that the graph does not take, as test-time augmentation may ask for.
+        """
         inputs: npt.NDArray[Any] = images
         size = images.shape[2:]
         if self._graph.size is None:
             require_stride(images, self._graph.stride)
             if self._graph.smallest is not None and min(size) < min(self._graph.smallest):
-                raise ValueError(f"image size {size[0]}x{size[1]}: the graph takes {self._graph.smallest} and larger")
+                raise ConfigError(
+                    f"network input {_x(size)}: this file's graph takes {_x(self._graph.smallest)} and more"
+                )
         elif size != self._graph.size:
-            raise ValueError(f"image size {size[0]}x{size[1]}: the graph is for {self._graph.size} (height, width)")
+            raise ConfigError(f"network input {_x(size)}: this file's graph takes {_x(self._graph.size)} alone")
         if self._graph.input == "pixels":
             values = (images.transpose(0, 2, 3, 1) * self._std + self._mean) * 255
             inputs = np.clip(np.rint(values), 0, 255).astype(np.uint8)
         if self._graph.size is None or len(inputs) == 1:
             return self._engine.compute(inputs)
         return np.concatenate([self._engine.compute(inputs[index : index + 1]) for index in range(len(inputs))])
+
+
+def _x(size: Sequence[int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def _metadata_of_onnx(path: Path) -> dict[str, str]:

@@ -25,6 +25,7 @@ from dptkit.postprocess import resize_map
 from dptkit.preprocess import preprocess
 from dptkit.runtime.backend import Backend
 from dptkit.runtime.torch_backend import TorchBackend
+from dptkit.views import Views
 from miniatures import CLASSES, build_miniature, miniature_spec
 
 Floats = npt.NDArray[np.float32]
@@ -282,3 +283,9 @@ def test_two_threads_agree_with_one() -> None:
     with ThreadPoolExecutor(2) as pool:
         for found, one in zip(pool.map(lambda image: depth(subject, image).values, pictures), wanted, strict=True):
             np.testing.assert_array_equal(found, one)
+
+
+def test_a_predictor_with_an_augmentation_of_its_own_is_refused() -> None:
+    plain = miniature("dpt-lite")
+    with pytest.raises(ConfigError, match="loaded with tta 'flip': load it without, and set the protocol's tta"):
+        OwnModel(Predictor(plain.spec, plain.backend, views=Views("flip")), DEPTH)

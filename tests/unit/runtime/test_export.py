@@ -132,7 +132,10 @@ def test_a_file_for_one_size_stretches_pictures_to_it(files: Path) -> None:
         np.testing.assert_array_equal(predictor.predict(picture).values, result.values)
     with pytest.raises(ConfigError, match="64x96"):
         load(files / "one.xml", size=128)
-    with pytest.raises(ValueError, match=r"\(64, 96\)"):
+    with pytest.raises(ConfigError, match="64x96 alone: tta 'flip' can be had"):
+        load(files / "one.xml", tta="ms-flip", scales=(1, 2))
+    assert load(files / "one.xml", precision="float32", tta="flip").predict(pictures[0]).provenance.tta == "flip"
+    with pytest.raises(ConfigError, match="network input 64x64: this file's graph takes 64x96 alone"):
         predictor.backend.predict(np.zeros((1, 3, 64, 64), np.float32))
 
 

@@ -1,0 +1,128 @@
+"""Test-time augmentation: one picture seen mirrored and at several sizes, the results averaged.
+
+K channels · h w network resolution · H W picture
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.config import DepthDecoding, PreprocessConfig, SegmentationDecoding, TestTimeAugmentation
+from dptkit.errors import ConfigError
+from dptkit.outputs import DepthMap, Provenance, SegmentationMap
+from dptkit.postprocess import decode_depth, resize_map
+from dptkit.preprocess import network_size, preprocess
+
+Raw = npt.NDArray[np.float32]
+
+TTA_CHOICES: tuple[TestTimeAugmentation, ...] = get_args(TestTimeAugmentation)
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a picture is looked at.
+
+    none: once.
+    flip: also the mirrored network input; its result is mirrored back, and the two are averaged.
+        Relative inverse depth: raw outputs are averaged. Metres: the two depths are (ZoeDepth, `evaluate.py`, function
+        infer; DINOv2, `dinov2/eval/depth/models/depther/encoder_decoder.py`, function aug_test). Unlike DINOv2's, views
+        are not clamped before; a pixel is valid where the mean is in the model's range.
+        Classes: logits are resized to the picture bicubically, softmax makes probabilities of them, these are averaged,
+        and the largest wins (isl-org's single pass resizes logits too; mmsegmentation's aug_test averages alike).
+    ms-flip: flip at every one of `scales`: times the network size of the single pass, each side rounded to the multiple
+        that the network needs, one multiple at least. Depth is brought to the wanted size bicubically, then averaged as
+        above; raw outputs of a relative model may differ in scale and shift between scales, which the mean does not
+        mend.
+
+    Raises ConfigError for an unknown word, or scales without use or sense.
+    """
+
+    tta: TestTimeAugmentation = "none"
+    scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if self.tta not in TTA_CHOICES:
+            raise ConfigError(f"tta {self.tta!r} is none of {', '.join(TTA_CHOICES)}")
+        if self.tta != "ms-flip":
+            if self.scales != (1.0,):
+                raise ConfigError(f"scales are for tta 'ms-flip', not {self.tta!r}")
+        elif not self.scales or not all(0 < scale < float("inf") for scale in self.scales):
+            raise ConfigError(f"scales must be positive numbers, not {list(self.scales)}")
+
+    def raw(
+        self, image: npt.NDArray[np.uint8], config: PreprocessConfig, run: Callable[[Raw], Raw]
+    ) -> Iterator[tuple[Raw, Raw]]:
+        """uint8 RGB [H, W, 3] -> two raw outputs [K, h, w] a scale: the input's, and the mirrored one's, mirrored back.
+
+        `run`: network inputs float32 [1, 3, h, w] -> raw outputs [1, K, h, w].
+        """
+        size = network_size(image.shape[0], image.shape[1], config)
+        for scale in self.scales:
+            height, width = (max(1, round(side * scale / config.multiple_of)) * config.multiple_of for side in size)
+            tensor = preprocess(image, config, (height, width))[None]
+            # One after the other: in one batch, sums may be taken in another order for the second than for the first.
+            yield run(tensor)[0], run(np.ascontiguousarray(tensor[..., ::-1]))[0][..., ::-1]
+
+
+ONCE = Views()
+
+
+def mean_depth(
+    pairs: Iterable[tuple[Raw, Raw]], size: tuple[int, int], decoding: DepthDecoding, provenance: Provenance
+) -> DepthMap:
+    """Raw outputs [1, h, w] of all views -> DepthMap of `size`. Raises NonFiniteOutputError as decode_depth does."""
+    total, count = np.zeros(size, np.float64), 0
+    for pair in pairs:
+        # Decoded, then resized: metres are what is averaged, and raw outputs of relative models pass unchanged.
+        one, mirrored = (decode_depth(raw, size, decoding, provenance).values.astype(np.float64) for raw in pair)
+        total += one + mirrored  # in pairs: a mirrored picture gives the same sums in the same order
+        count += 2
+    values = (total / count).astype(np.float32)
+    valid = np.ones(size, np.bool_)
+    if decoding.quantity == "depth_m":
+        valid = (values > 0) & (values <= (np.inf if decoding.cap_m is None else decoding.cap_m))
+    return DepthMap(values, decoding.quantity, valid, provenance)
+
+
+def likeliest_classes(
+    pairs: Iterable[tuple[Raw, Raw]],
+    size: tuple[int, int],
+    decoding: SegmentationDecoding,
+    provenance: Provenance,
+    scores: bool = False,
+) -> SegmentationMap:
+    """Logits [K, h, w] of all views -> the class of the largest mean probability. scores: also that probability.
+
+    Class by class: one float32 [K, H, W] is all that is held beside the logits.
+    """
+    total, count = np.zeros((len(decoding.class_names), *size), np.float32), 0
+    for pair in pairs:
+        normalisers = [_log_sum(raw, size) for raw in pair]
+        for index, sums in enumerate(total):
+            one, mirrored = (
+                np.exp(resize_map(raw[index], size) - log) for raw, log in zip(pair, normalisers, strict=True)
+            )
+            sums += one + mirrored
+        count += 2
+    labels = total.argmax(axis=0).astype(np.uint8)
+    # Sums of rounded probabilities may pass one.
+    probability = np.minimum(total.max(axis=0) / np.float32(count), np.float32(1)) if scores else None
+    return SegmentationMap(labels, decoding.class_names, decoding.palette, provenance, probability)
+
+
+def _log_sum(raw: Raw, size: tuple[int, int]) -> Raw:
+    """log(sum(exp(logits))) over classes, of logits resized to `size`."""
+    highest = resize_map(raw[0], size)
+    total = np.ones(size, np.float32)
+    for logits in raw[1:]:
+        plane = resize_map(logits, size)
+        # total = sum of exp(logit - highest) so far, kept relative to the running maximum.
+        difference = np.exp(-np.abs(plane - highest))
+        total = np.where(plane > highest, total * difference + 1, total + difference)
+        np.maximum(highest, plane, out=highest)
+    return highest + np.log(total)
