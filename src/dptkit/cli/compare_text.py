@@ -33,7 +33,8 @@ def comparison_text(comparison: Comparison) -> str:
         for k, (subject, protocol) in enumerate(zip(comparison.subjects, comparison.protocols, strict=True))
     )
     headings = tuple(metric_words(name).heading for name in metrics)
-    parts = [plain_text(Table((), ("", "protocol", "pictures", *headings), rows, ()))]
+    notes = tuple(f"{letter(k)}: {partial}" for k, partial in enumerate(comparison.partial) if partial is not None)
+    parts = [plain_text(Table((), ("", "protocol", "pictures", *headings), rows, notes))]
     for number, against in enumerate(comparison.against, 1):
         parts.append(_against_text(comparison, against, number))
     return "\n\n".join(parts)

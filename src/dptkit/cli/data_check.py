@@ -54,10 +54,19 @@ def check(
             typer.echo(f"dpt: {error}", err=True)
             failed = True
             continue
+        said = set()
         for one in splits:
+            try:
+                opened = open_leniently(name, folder, one, options)
+            except DataError as error:
+                if str(error) not in said:  # what is wrong with the folder is wrong with every split
+                    typer.echo(f"dpt: {error}", err=True)
+                said.add(str(error))
+                failed = True
+                continue
             labels = [folder.name] if len(folders) > 1 else []
             labels += [one] if one and len(splits) > 1 else []
-            failed |= not _check_one(folder, name, one, options, _sheet_path(sheet, labels), json)
+            failed |= not _check_one(folder, name, one, opened, options, _sheet_path(sheet, labels), json)
     return int(failed)
 
 
@@ -85,18 +94,21 @@ def open_leniently(name: str, folder: Path, split: str, options: dict[str, Optio
         return error.dataset
 
 
-def _check_one(folder: Path, name: str, split: str, options: dict[str, Option], sheet: Path | None, json: bool) -> bool:
+def _check_one(
+    folder: Path,
+    name: str,
+    split: str,
+    dataset: Dataset | OrdinalDataset,
+    options: dict[str, Option],
+    sheet: Path | None,
+    json: bool,
+) -> bool:
     """Check one split and print the report; True if all is whole."""
     from dptkit.cli.progress import PictureScreen
     from dptkit.data.checking import check_dataset
     from dptkit.data.official import departure
     from dptkit.data.registry import find_dataset
 
-    try:
-        dataset = open_leniently(name, folder, split, options)
-    except DataError as error:
-        typer.echo(f"dpt: {error}", err=True)
-        return False
     with PictureScreen(len(dataset)) as screen:
         report = check_dataset(dataset, split, screen.advance)
     # With options, such as scenes, it is a part that was asked for.

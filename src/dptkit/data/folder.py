@@ -187,14 +187,23 @@ def _check_groups(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 
 def _stems(folder: Path, suffixes: Sequence[str], ending: str, other_ending: str) -> dict[str, str]:
-    """stem without `ending` -> path in the folder. Stems with `other_ending` are the other half of pairs."""
-    found = {}
+    """stem without `ending` -> path in the folder. Stems with `other_ending` are the other half of pairs.
+
+    Raises DataError where two files differ in nothing but their suffixes.
+    """
+    found: dict[str, str] = {}
     for path in files_below(folder, suffixes):
         stem = path.rpartition(".")[0]
         if other_ending and stem.endswith(other_ending):
             continue
         if stem.endswith(ending):
-            found[stem.removesuffix(ending) if ending else stem] = path
+            name = stem.removesuffix(ending) if ending else stem
+            if name in found:
+                raise DataError(
+                    f"{printable(folder)}: {printable(found[name])} and {printable(path)} are of one name: "
+                    "which is meant cannot be told, so move one away"
+                )
+            found[name] = path
     return found
 
 

@@ -137,10 +137,13 @@ class PairedFiles:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names of everything in a folder, sorted; none for a folder that is not there."""
+    """Names of everything in a folder, sorted; none for a folder that is not there.
+
+    Without ._NAME, which macOS leaves beside each NAME on disks of other systems, and in archives.
+    """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries)
+            return sorted(entry.name for entry in entries if not entry.name.startswith("._"))
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -55,11 +55,13 @@ class Comparison:
     """subjects, protocols: of each result. values: by metric, each one's own over all its pictures, or None.
 
     common: pictures that all scored; `against` rests on these alone. pictures: how many each one scored.
+    partial: in words, what of its split each one was limited to; None where to nothing.
     """
 
     subjects: tuple[str, ...]
     protocols: tuple[str, ...]
     pictures: tuple[int, ...]
+    partial: tuple[str | None, ...]
     common: int
     values: dict[str, tuple[Interval | None, ...]]
     against: tuple[AgainstFirst, ...]
@@ -97,6 +99,7 @@ def compare_results(results: Sequence[EvaluationResult], *, samples: int = SAMPL
         tuple(result.subject.name for result in results),
         tuple(result.protocol.name for result in results),
         tuple(sum(image.state != "skipped" for image in result.images) for result in results),
+        tuple(_partial(result) for result in results),
         len(images[0]),
         {name: tuple(result.summary.get(name) for result in results) for name in names},
         against,
@@ -205,12 +208,19 @@ def _paper_value(result: EvaluationResult, row: PublishedRow, metric: str) -> Pa
     )
 
 
+def _partial(result: EvaluationResult) -> str | None:
+    facts = result.dataset
+    if "limit" not in facts:
+        return None
+    return f"only {facts['limit']} of {facts.get('pictures_in_split', 'all')} pictures were scored"
+
+
 def _caveats(result: EvaluationResult, base: str) -> tuple[str, ...]:
     caveats = []
-    facts = result.dataset
     skipped = sum(image.state == "skipped" for image in result.images)
-    if "limit" in facts:
-        caveats.append(f"only {facts['limit']} of {facts.get('pictures_in_split', 'all')} pictures were scored")
+    partial = _partial(result)
+    if partial is not None:
+        caveats.append(partial)
     if skipped:
         caveats.append(f"{skipped} of {len(result.images)} pictures were skipped")
     if base in PROTOCOLS:

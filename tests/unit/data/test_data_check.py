@@ -97,6 +97,11 @@ def test_a_split_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "no split 'val'; there is train" in capsys.readouterr().err
 
 
+def test_what_is_wrong_with_all_splits_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check([tmp_path], dataset="nyuv2") == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_options_of_the_reader(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     TREES["pairs"](tmp_path)
     assert check([tmp_path], "pairs", ["train"], ["kind=depth", "scale=0.5"]) == 0

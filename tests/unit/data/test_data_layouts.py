@@ -60,6 +60,15 @@ def test_first_sample(tree: Tree, tmp_path: Path) -> None:
     assert sample.source == ("src" if tree.name == "manifest" else tree.name)
 
 
+def test_what_macos_leaves_beside_files_is_no_file_of_the_set(tree: Tree, tmp_path: Path) -> None:
+    wanted = [files.name for files in opened(tree, tmp_path).sample_files()]  # type: ignore[attr-defined]
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+    found = opened(tree, tmp_path)
+    assert [files.name for files in found.sample_files()] == wanted  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(found[0].valid, tree.valid)
+
+
 def test_names_are_unique_and_the_last_sample_can_be_read(tree: Tree, tmp_path: Path) -> None:
     dataset = opened(tree, tmp_path)
     samples = [dataset[index] for index in range(len(dataset))]

@@ -118,6 +118,15 @@ def test_pairs_report_each_half_that_lacks_the_other(tmp_path: Path) -> None:
     assert sorted(caught.value.dataset.missing_files()) == ["depth/only.png", "images/alone.jpg"]
 
 
+@pytest.mark.parametrize(("folder", "file"), [("images", "a.jpg"), ("depth", "a.npy")])
+def test_two_files_of_one_name_are_not_chosen_between(tmp_path: Path, folder: str, file: str) -> None:
+    picture(tmp_path / "images/a.png")
+    grey(tmp_path / "depth/a.png", CODES)
+    (tmp_path / folder / file).write_bytes(b"another")
+    with pytest.raises(DataError, match=rf"{folder}: (a.png and )?{file}( and a.png)? are of one name: which is meant"):
+        open_pairs(tmp_path, kind="depth")
+
+
 def test_labels_know_their_classes(tmp_path: Path) -> None:
     labels(tmp_path)
     dataset = open_labels(tmp_path, "train")

@@ -81,6 +81,14 @@ def test_intervals_of_few_pictures_are_called_too_narrow() -> None:
         assert ("Fewer than 10 pictures: the intervals are too narrow." in text) == said
 
 
+def test_a_result_of_the_first_pictures_alone_is_said_to_be_one() -> None:
+    whole, part = result_of({"abs_rel": [0.1, 0.2, 0.3]}), result_of({"abs_rel": [0.1, 0.2]})
+    part = replace(part, dataset={**part.dataset, "limit": 2, "pictures_in_split": 3})
+    text = comparison_text(compare_results([whole, part], samples=100))
+    assert "B: only 2 of 3 pictures were scored" in text.splitlines()
+    assert "A: only" not in text
+
+
 def test_chance_is_called_chance() -> None:
     """Of 100 comparisons without a difference about 5 are below 0.05; more than 14 would be in one of 10000."""
     low = 0
