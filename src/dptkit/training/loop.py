@@ -196,8 +196,7 @@ class Trainer:
     def _step(self, batch: Batch, pictures: ViewBatch | None, step: int) -> Objective:
         config = self.config
         self.wrapped.train()
-        if config.optimiser.freeze_batch_norm:
-            freeze_batch_norm(self.network)
+        freeze_batch_norm(self.network, everywhere=config.optimiser.freeze_batch_norm)
         set_learning_rates(self.optimiser, schedule_share(config.optimiser, step, config.steps))
         self.optimiser.zero_grad()
         if config.optimiser.multi_objective == "mgda":
