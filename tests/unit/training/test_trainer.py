@@ -227,22 +227,19 @@ def test_the_best_model_by_validation_is_kept(tmp_path: Path, depth_root: Path) 
     assert load_model(tmp_path / "run" / "best.safetensors").spec.name == "tiny"
 
 
-@pytest.mark.parametrize("everywhere", [False, True])
-def test_frozen_parts_stay_as_they_are_to_the_bit(tmp_path: Path, depth_root: Path, everywhere: bool) -> None:
+def test_frozen_parts_stay_as_they_are_to_the_bit(tmp_path: Path, depth_root: Path) -> None:
     """Weights, running statistics and moving average; validation in between switches all to evaluation and back."""
     config = config_for(depth_root, "dpt-lite", DepthLoss())
     frozen = ("encoder.stem.conv", "encoder.stem.stages.0")
-    optimiser = Optimiser("adamw", 1e-2, 1e-2, weight_decay=0.1, frozen=frozen, freeze_batch_norm=everywhere)
-    config = replace(config, steps=3, optimiser=optimiser, ema_decay=0.5)
+    optimiser = Optimiser("adamw", 1e-2, 1e-2, weight_decay=0.1, frozen=frozen)
+    config = replace(config, steps=2, optimiser=optimiser, ema_decay=0.5)
     config = replace(config, validation=config.sources, validation_pictures=8, validate_every=1)
     trainer = Trainer(config, tmp_path / "run")
     trainer.train()
     assert trainer.average is not None
     for name, before in build_start(config).state_dict().items():
-        statistic = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
-        stays = name.startswith(frozen) or (statistic and everywhere)
         for after in (trainer.network.state_dict()[name], trainer.average.tensors[name]):
-            assert torch.equal(before, after) == stays, name
+            assert torch.equal(before, after) == name.startswith(frozen), name
 
 
 @pytest.mark.parametrize("validated", [False, True])
