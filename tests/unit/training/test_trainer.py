@@ -186,15 +186,21 @@ def test_an_architecture_that_will_not_do_is_said_before_anything_is_written(
 
 
 def test_accumulation_and_checkpointing_change_memory_and_not_the_result(tmp_path: Path, depth_root: Path) -> None:
-    config = config_for(depth_root, "dpt-large", DepthLoss(anchor=0.0))
-    config = replace(config, steps=4, optimiser=replace(config.optimiser, kind="sgd", decoder_lr=1e-2))
+    for number in range(3):  # of every second picture an eighth is valid
+        path = str(depth_root / "a" / f"{number}.png")
+        depth = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+        depth[:, 8:] = 0
+        cv2.imwrite(path, depth)
+    # Those terms whose mean over pixels is the mean of the parts' means, each by its pixels.
+    config = config_for(depth_root, "dpt-large", DepthLoss("least_squares", gradient=0.0, anchor=0.0))
+    config = replace(config, steps=3, optimiser=replace(config.optimiser, kind="sgd", decoder_lr=1e-2))
     plain = read_tensors(Trainer(config, tmp_path / "plain").train()).tensors
-    frugal = replace(config, accumulate=2, gradient_checkpointing=True)
+    frugal = replace(config, accumulate=4, gradient_checkpointing=True)
     other = read_tensors(Trainer(frugal, tmp_path / "frugal").train()).tensors
     for name, tensor in plain.items():
-        # Every picture is wholly valid here and the anchor, which is of the batch, is off, so the mean of two halves
-        # is the whole; float32 rounding of weights of about one is left. Measured: 6e-7.
-        torch.testing.assert_close(other[name], tensor, rtol=0, atol=2e-6, msg=name)
+        # Float32 rounding of small steps. Measured: 4e-9; 1e-5 if every part counts alike, whatever is valid in it.
+        torch.testing.assert_close(other[name], tensor, rtol=0, atol=1e-7, msg=name)
+    assert losses_of(tmp_path / "frugal") == pytest.approx(losses_of(tmp_path / "plain"), rel=1e-4)  # six digits
 
 
 def test_going_on_in_float16_keeps_the_scale_of_gradients(tmp_path: Path, depth_root: Path) -> None:
