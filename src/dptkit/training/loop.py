@@ -42,6 +42,7 @@ from dptkit.training.optimiser import (
     MovingAverage,
     averaged_network,
     build_optimiser,
+    clip_gradients,
     freeze_batch_norm,
     learning_rates,
     schedule_share,
@@ -209,16 +210,15 @@ class Trainer:
         everywhere = sum_everywhere(self.fabric, batch_measure(batch, config.loss).to(self.fabric.device))
         objectives = []
         for k in range(config.accumulate):
-            part = batch if config.accumulate == 1 else slice_batch(batch, k, config.accumulate)
             # MGDA needs each data set's gradient by itself, so it sums over processes by itself too.
             alone = k < config.accumulate - 1 or self.tasks is not None
             with self.fabric.no_backward_sync(self.wrapped, enabled=alone):
-                objective = self._backward(part, everywhere)
+                objective = self._backward(slice_batch(batch, k, config.accumulate), everywhere)
             objectives.append(objective._replace(total=objective.total.detach()))  # not its graph
         objective = mean_objective(objectives) if self.tasks is None else self.tasks.descend()
         self.tasks = None
         if config.optimiser.clip_norm:
-            self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=config.optimiser.clip_norm)
+            clip_gradients(self.fabric, self.wrapped, self.optimiser, config.optimiser.clip_norm)
         self.optimiser.step()
         if self.average is not None:
             self.average.update(self.network)

@@ -106,6 +106,7 @@ def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor
         data = scale_shift_invariant_loss(prediction, target, valid, trim=loss.trim, clip=TARGET_CLIP)
         clip: float | None = TARGET_CLIP
     else:
+        target = _unit_range(target, valid)
         data, clip = scale_shift_invariant_mse(prediction, target, valid), None
     parts, total = {"data": data.detach()}, data
     if loss.gradient:
@@ -117,6 +118,18 @@ def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor
         anchor = output_scale_anchor(prediction)
         parts["anchor"], total = anchor.detach(), total + loss.anchor * anchor
     return Objective(total, parts, measure)
+
+
+def _unit_range(target: Tensor, valid: Tensor) -> Tensor:
+    """The valid inverse depth of each picture in [0, 1], as MiDaS has it; 0 where it is constant.
+
+    Least squares are in the target's scale: a data set in 1/m and one in pixels of disparity would else weigh as the
+    squares of their numbers do.
+    """
+    low = torch.where(valid, target, torch.inf).amin(dim=(1, 2), keepdim=True)
+    high = torch.where(valid, target, -torch.inf).amax(dim=(1, 2), keepdim=True)
+    varies = high > low
+    return torch.where(valid & varies, (target - low) / torch.where(varies, high - low, 1), 0)
 
 
 def _metric(raw: Tensor, batch: Batch, loss: MetricLoss, decoding: DepthDecoding | None, measure: Tensor) -> Objective:

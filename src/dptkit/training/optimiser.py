@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterable
 from copy import deepcopy
 from difflib import get_close_matches
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from dptkit.errors import ConfigError
+from dptkit.errors import ConfigError, TrainingError
 from dptkit.model.dpt import DPT
 from dptkit.training.config import Optimiser
 
@@ -87,6 +89,21 @@ def set_learning_rates(optimiser: torch.optim.Optimizer, share: float) -> None:
     """Every group's rate becomes that share of its peak."""
     for group in optimiser.param_groups:
         group["lr"] = group[PEAK_LR] * share
+
+
+def clip_gradients(fabric: Fabric, network: Any, optimiser: Any, norm: float) -> None:
+    """Shorten the gradient to `norm`. network, optimiser: as `fabric.setup` gave them.
+
+    Where float16 gradients are scaled, one that overflowed is left to the scaler, which skips the step and scales less
+    from then on. Raises TrainingError for any other that is not finite.
+    """
+    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+    try:
+        fabric.clip_gradients(network, optimiser, max_norm=norm, error_if_nonfinite=not scaled)
+    except RuntimeError as error:
+        if "non-finite" not in str(error):
+            raise
+        raise TrainingError("a gradient is not finite: lower the learning rate, or train in float32") from None
 
 
 def freeze_batch_norm(network: nn.Module, *, everywhere: bool) -> None:

@@ -69,6 +69,19 @@ def test_parts_are_the_whole(loss: LossConfig, parts: int) -> None:
     assert {name: pytest.approx(float(value)) for name, value in whole.parts.items()} == together.parts
 
 
+def test_least_squares_weigh_pictures_alike_whatever_their_unit() -> None:
+    """A target in disparities of hundreds, and what invalid pixels hold, change nothing, the gradient term included."""
+    loss = DepthLoss("least_squares", gradient=0.5, anchor=0.0)
+    batch = random_batch(loss)
+    raw = torch.randn(4, 1, 8, 8)
+    factor = torch.tensor([1.0, 300, 0.01, 1], dtype=torch.float64)[:, None, None]
+    other = batch._replace(target=torch.where(batch.valid, batch.target * factor + 7, torch.nan))
+    found = [compute_objective(raw, None, b, loss, None).total for b in (batch, other)]
+    torch.testing.assert_close(*found)
+    constant = batch._replace(target=torch.full_like(batch.target, 3))
+    assert compute_objective(raw, None, constant, loss, None).total == 0
+
+
 def test_a_step_without_anything_known_gives_zero() -> None:
     loss = SegmentationLoss()
     batch = random_batch(loss)

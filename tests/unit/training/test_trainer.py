@@ -223,6 +223,25 @@ def test_going_on_in_float16_keeps_the_scale_of_gradients(tmp_path: Path, depth_
     assert all(torch.equal(models[1][name], tensor) for name, tensor in models[0].items())
 
 
+def test_a_gradient_that_overflows_is_skipped_in_float16_and_said_otherwise(tmp_path: Path, depth_root: Path) -> None:
+    config = config_for(depth_root, "dpt-large", DepthLoss())
+    config = replace(config, steps=1, optimiser=replace(config.optimiser, clip_norm=1.0))
+    trainer = Trainer(config, tmp_path / "run")
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)
+    trainer.fabric = Fabric(accelerator="cpu", plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    trainer.train()
+    assert trainer.fabric.strategy.precision.state_dict()["scale"] == 2.0**125
+    for name, before in build_start(config).state_dict().items():
+        assert torch.equal(trainer.network.state_dict()[name], before), name
+    trainer = Trainer(config, tmp_path / "other")
+    datasets = trainer.open_sources()
+    trainer.build(datasets, None)
+    with torch.no_grad():
+        trainer.network.get_parameter("head.conv1.bias").fill_(torch.nan)
+    with pytest.raises(TrainingError, match="a gradient is not finite: lower the learning rate"):
+        trainer._step(next(trainer.batches(datasets).from_step(0)), None, 0)
+
+
 def test_the_best_model_by_validation_is_kept(tmp_path: Path, depth_root: Path) -> None:
     config = config_for(depth_root, "dpt-lite", DepthLoss())
     config = replace(config, steps=6, validation=config.sources, validation_pictures=8, validate_every=2, ema_decay=0.5)
