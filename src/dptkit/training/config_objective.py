@@ -52,7 +52,10 @@ LossConfig = Annotated[DepthLoss | MetricLoss | SegmentationLoss, Field(discrimi
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Learning rates by stage. `frozen`: parts that do not learn, by the start of their parameters' names."""
+    """Learning rates by stage. `frozen`: parts that do not learn, by name, such as encoder.stem or head.conv1.
+
+    freeze_batch_norm: all batch norms keep their running statistics; those of frozen parts always do.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     kind: Literal["adam", "adamw", "sgd"] = "adam"

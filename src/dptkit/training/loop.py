@@ -29,9 +29,12 @@ from dptkit.training.logbook import Logbook, require_tensorboard
 from dptkit.training.metric_start import agreed_metric_start, with_metric_start
 from dptkit.training.objective import (
     Objective,
+    batch_measure,
     compute_objective,
+    mean_objective,
     run_network,
     select_source,
+    share_of_step,
     shared_parameters,
     slice_batch,
 )
@@ -39,6 +42,7 @@ from dptkit.training.optimiser import (
     MovingAverage,
     averaged_network,
     build_optimiser,
+    clip_gradients,
     freeze_batch_norm,
     learning_rates,
     schedule_share,
@@ -138,9 +142,8 @@ class Trainer:
         if config.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = build_optimiser(self.network, config.optimiser)
-        wrapped, self.optimiser = fabric.setup(self.network, optimiser)
-        wrapped.mark_forward_method("forward_auxiliary")
-        self.wrapped = wrapped
+        self.wrapped, self.optimiser = fabric.setup(self.network, optimiser)
+        self.wrapped.mark_forward_method("forward_auxiliary")
         self.average = MovingAverage(self.network, config.ema_decay) if config.ema_decay else None
 
     def batches(self, datasets: Sequence[Dataset]) -> TrainingBatches:
@@ -196,8 +199,7 @@ class Trainer:
     def _step(self, batch: Batch, pictures: ViewBatch | None, step: int) -> Objective:
         config = self.config
         self.wrapped.train()
-        if config.optimiser.freeze_batch_norm:
-            freeze_batch_norm(self.network)
+        freeze_batch_norm(self.network, everywhere=config.optimiser.freeze_batch_norm)
         set_learning_rates(self.optimiser, schedule_share(config.optimiser, step, config.steps))
         self.optimiser.zero_grad()
         if config.optimiser.multi_objective == "mgda":
@@ -205,33 +207,31 @@ class Trainer:
         extra: dict[str, Tensor] = {}
         if self.unlabelled is not None:
             extra = self.unlabelled.add_gradients(self.fabric, self.wrapped, self.network, self.average, pictures)
+        everywhere = sum_everywhere(self.fabric, batch_measure(batch, config.loss).to(self.fabric.device))
+        objectives = []
         for k in range(config.accumulate):
-            part = batch if config.accumulate == 1 else slice_batch(batch, k, config.accumulate)
             # MGDA needs each data set's gradient by itself, so it sums over processes by itself too.
             alone = k < config.accumulate - 1 or self.tasks is not None
             with self.fabric.no_backward_sync(self.wrapped, enabled=alone):
-                objective = self._backward(part)
-        if self.tasks is not None:
-            objective, self.tasks = self.tasks.descend(), None
+                objective = self._backward(slice_batch(batch, k, config.accumulate), everywhere)
+            objectives.append(objective._replace(total=objective.total.detach()))  # not its graph
+        objective = mean_objective(objectives) if self.tasks is None else self.tasks.descend()
+        self.tasks = None
         if config.optimiser.clip_norm:
-            self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=config.optimiser.clip_norm)
+            clip_gradients(self.fabric, self.wrapped, self.optimiser, config.optimiser.clip_norm)
         self.optimiser.step()
         if self.average is not None:
             self.average.update(self.network)
         return objective._replace(parts={**objective.parts, **extra})
 
-    def _backward(self, batch: Batch) -> Objective:
+    def _backward(self, batch: Batch, everywhere: Tensor) -> Objective:
         batch = self._to_device(batch)
         with self.fabric.autocast():  # Fabric's own is around forward, not around forward_auxiliary
             raw, auxiliary = run_network(self.wrapped, batch.image, self.config.loss)
         if self.tasks is not None:
             return self._backward_mgda(self.tasks, batch, raw, auxiliary)
         objective = compute_objective(raw, auxiliary, batch, self.config.loss, self.decoding)
-        # Losses divide by the valid pixels of this process; gradients are averaged over processes. So each counts by
-        # its share, and several processes do what one with the whole batch does.
-        measure, everywhere = objective.measure, sum_everywhere(self.fabric, objective.measure)
-        weight = measure * self.fabric.world_size / everywhere.clamp(min=1)
-        self.fabric.backward(objective.total * weight / self.config.accumulate)
+        self.fabric.backward(share_of_step(objective, everywhere, self.fabric.world_size))
         return objective
 
     def _backward_mgda(self, tasks: TaskGradients, batch: Batch, raw: Tensor, auxiliary: Tensor | None) -> Objective:

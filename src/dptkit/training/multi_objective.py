@@ -25,7 +25,8 @@ Normalisation = Literal["none", "l2", "loss+"]
 _ITERATIONS = 2000
 # How unequal the active tasks' inner products with the result may stay, relative to its squared norm.
 _TOLERANCE = 1e-10
-# Rounding of float64 sums relative to the largest squared norm; below, inequality is noise.
+# Rounding of float64 sums relative to the terms of a sum; below, inequality is noise. Not relative to the largest
+# squared norm: of data sets whose gradients are a million times smaller than another's nothing would be left to solve.
 _NOISE = 1e-15
 
 
@@ -35,9 +36,10 @@ def solve_min_norm(gram: Float[Tensor, "T T"]) -> Float[Tensor, "T"]:
     Frank-Wolfe from equal weights, with the line search in closed form. At the result G w is equal over all tasks
     with weight and not smaller elsewhere. Equal tasks share their weight as they started; with G = 0 it stays 1/T. A
     task with zero gradient gets all the weight, which is the right answer here; see `combine_gradients`.
-    Departures: weight moves from the worst task that has any to the best one ("pairwise" steps, Lacoste-Julien and
-    Jaggi 2015), because the paper's steps, which take from all tasks alike, converge as 1/iterations only; for two
-    tasks both are the paper's closed form in one step. The repository keeps two-task shares within 0.001 to 0.999 and
+    Departures: weight moves from one task to another ("pairwise" steps, Lacoste-Julien and Jaggi 2015), because the
+    paper's steps, which take from all tasks alike, converge as 1/iterations only; of all pairs the one that gains most
+    is taken, because the worst and the best take turns with a task whose gradient is huge. For two tasks all are the
+    paper's closed form in one step. The repository keeps two-task shares within 0.001 to 0.999 and
     starts from the best pair; here 0 and 1 are allowed.
     Raises ValueError if gram is not square, empty, or not finite.
     """
@@ -49,17 +51,21 @@ def solve_min_norm(gram: Float[Tensor, "T T"]) -> Float[Tensor, "T"]:
     weights = np.full(len(g), 1 / len(g))
     largest = g.diagonal().max()
     g = g / largest if largest > 0 else np.zeros_like(g)
+    curvature = g.diagonal()[:, None] + g.diagonal() - 2 * g
     for _ in range(_ITERATIONS):
         products = g @ weights
         best = int(products.argmin())
         worst = int(np.where(weights > 0, products, -np.inf).argmax())
-        gain = products[worst] - products[best]
-        if gain <= _TOLERANCE * (weights @ products) + _NOISE:
+        rounding = _NOISE * (np.abs(g[[best, worst]]) @ weights).max()
+        if products[worst] - products[best] <= _TOLERANCE * (weights @ products) + rounding:
             break
-        curvature = g[worst, worst] + g[best, best] - 2 * g[worst, best]
-        step = weights[worst] if gain >= curvature * weights[worst] else gain / curvature
-        weights[best] += step
-        weights[worst] -= step
+        # [i, j]: weight moves from i to j, as much as is best, or all of it.
+        gain = (products[:, None] - products).clip(min=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.where(gain >= curvature * weights[:, None], weights[:, None], gain / curvature)
+        i, j = np.unravel_index((step * (gain - step * curvature / 2)).argmax(), gain.shape)
+        weights[j] += step[i, j]
+        weights[i] -= step[i, j]
     return torch.from_numpy(weights / weights.sum()).to(gram.device)
 
 

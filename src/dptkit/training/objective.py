@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from dptkit.config import DepthDecoding
 from dptkit.data.batches import Batch
-from dptkit.errors import ConfigError
+from dptkit.data.sample import IGNORED
 from dptkit.model.dpt import DPT
 from dptkit.postprocess import SMALLEST_INVERSE_DEPTH
 from dptkit.training.config import DepthLoss, LossConfig, MetricLoss, SegmentationLoss
@@ -25,11 +26,13 @@ from dptkit.training.losses import (
 TARGET_CLIP = 20.0
 """Normalised targets are clipped there: a few pixels at the camera would outweigh the picture otherwise."""
 
+_SMALLEST_MEASURE = 1e-12  # below any that is not zero
+
 
 class Objective(NamedTuple):
     """`total` is what is minimised; `parts` are its unweighted terms, by name, for the log.
 
-    measure: by how much this process counts beside others: its valid pixels.
+    measure: by how much this batch counts beside other parts of a step, see `batch_measure`.
     """
 
     total: Tensor
@@ -49,16 +52,52 @@ def compute_objective(
     raw: Tensor, auxiliary: Tensor | None, batch: Batch, loss: LossConfig, decoding: DepthDecoding | None
 ) -> Objective:
     """The losses of a batch. `decoding`: of a metric model, whose raw output becomes metres first."""
-    measure = batch.valid.sum().to(torch.float32)
+    measure = batch_measure(batch, loss)
     if isinstance(loss, SegmentationLoss):
-        if len(loss.class_weights) not in (0, raw.shape[1]):
-            raise ConfigError(f"loss.class_weights: {len(loss.class_weights)} for {raw.shape[1]} classes")
-        weights = torch.tensor(loss.class_weights, device=raw.device) if loss.class_weights else None
+        weights = _class_weights(loss, raw.device)
         total = segmentation_loss(raw, batch.target, auxiliary, auxiliary_weight=loss.auxiliary, class_weights=weights)
-        return Objective(total, {"segmentation": total.detach()}, (batch.target != 255).sum().to(torch.float32))
+        return Objective(total, {"segmentation": total.detach()}, measure)
     if isinstance(loss, MetricLoss):
         return _metric(raw[:, 0].float(), batch, loss, decoding, measure)
     return _relative(raw[:, 0].float(), batch, loss, measure)
+
+
+def batch_measure(batch: Batch, loss: LossConfig) -> Tensor:
+    """What the means of a batch's losses are divided by: valid pixels; of labels, the weights of their classes.
+
+    Parts of a step, on other processes or one after the other, each count by it, and are one batch together.
+    """
+    if not isinstance(loss, SegmentationLoss):
+        return batch.valid.sum().to(torch.float32)
+    known = batch.target != IGNORED
+    weights = _class_weights(loss, batch.target.device)
+    return (known.sum() if weights is None else weights[batch.target[known]].sum()).to(torch.float32)
+
+
+def share_of_step(part: Objective, everywhere: Tensor, processes: int) -> Tensor:
+    """What a part adds to the objective of its step; everywhere: the measure of the whole step, over all processes.
+
+    Gradients are added up over the parts of a process and averaged over processes: hence their number.
+    """
+    return part.total * (part.measure * processes / everywhere.clamp(min=_SMALLEST_MEASURE))
+
+
+def mean_objective(parts: Sequence[Objective]) -> Objective:
+    """What the parts of a step come to together, for the log."""
+    if len(parts) == 1:
+        return parts[0]
+    measure = torch.stack([part.measure for part in parts])
+    share = measure / measure.sum().clamp(min=_SMALLEST_MEASURE)
+
+    def mean(values: list[Tensor]) -> Tensor:
+        return (torch.stack(values).detach() * share).sum()
+
+    terms = {name: mean([part.parts[name] for part in parts]) for name in parts[0].parts}
+    return Objective(mean([part.total for part in parts]), terms, measure.sum())
+
+
+def _class_weights(loss: SegmentationLoss, device: torch.device) -> Tensor | None:
+    return torch.tensor(loss.class_weights, device=device) if loss.class_weights else None
 
 
 def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor) -> Objective:
@@ -67,6 +106,7 @@ def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor
         data = scale_shift_invariant_loss(prediction, target, valid, trim=loss.trim, clip=TARGET_CLIP)
         clip: float | None = TARGET_CLIP
     else:
+        target = _unit_range(target, valid)
         data, clip = scale_shift_invariant_mse(prediction, target, valid), None
     parts, total = {"data": data.detach()}, data
     if loss.gradient:
@@ -78,6 +118,18 @@ def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor
         anchor = output_scale_anchor(prediction)
         parts["anchor"], total = anchor.detach(), total + loss.anchor * anchor
     return Objective(total, parts, measure)
+
+
+def _unit_range(target: Tensor, valid: Tensor) -> Tensor:
+    """The valid inverse depth of each picture in [0, 1], as MiDaS has it; 0 where it is constant.
+
+    Least squares are in the target's scale: a data set in 1/m and one in pixels of disparity would else weigh as the
+    squares of their numbers do.
+    """
+    low = torch.where(valid, target, torch.inf).amin(dim=(1, 2), keepdim=True)
+    high = torch.where(valid, target, -torch.inf).amax(dim=(1, 2), keepdim=True)
+    varies = high > low
+    return torch.where(valid & varies, (target - low) / torch.where(varies, high - low, 1), 0)
 
 
 def _metric(raw: Tensor, batch: Batch, loss: MetricLoss, decoding: DepthDecoding | None, measure: Tensor) -> Objective:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from copy import deepcopy
+from difflib import get_close_matches
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from dptkit.errors import ConfigError
+from dptkit.errors import ConfigError, TrainingError
 from dptkit.model.dpt import DPT
 from dptkit.training.config import Optimiser
 
@@ -19,15 +23,12 @@ PEAK_LR = "peak_lr"
 def build_optimiser(network: DPT, config: Optimiser) -> torch.optim.Optimizer:
     """Two rates: the encoder's and the decoder's (reassemble, fusion, heads). Norms, biases, tokens do not decay.
 
-    Parameters whose names start with one of `config.frozen` are frozen in place.
+    The parts that `config.frozen` names are frozen in place; "blocks.1" is not part of the name "blocks.10".
     Raises ConfigError if an entry of `frozen` names nothing, or nothing is left to learn.
     """
     named = dict(network.named_parameters())
-    for start in config.frozen:
-        matching = [name for name in named if name.startswith(start)]
-        if not matching:
-            raise ConfigError(f"optimiser.frozen: no parameter's name starts with {start!r}")
-        for name in matching:
+    for part in config.frozen:
+        for name in _inside(part.removesuffix("."), named):
             named[name].requires_grad_(False)
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in named.items():
@@ -48,6 +49,19 @@ def build_optimiser(network: DPT, config: Optimiser) -> torch.optim.Optimizer:
     if config.kind == "sgd":
         return torch.optim.SGD(described, momentum=config.momentum)
     return (torch.optim.AdamW if config.kind == "adamw" else torch.optim.Adam)(described)
+
+
+def _inside(part: str, names: Iterable[str]) -> list[str]:
+    """The parameters of a part, or the one with that name. Raises ConfigError naming the nearest part if none is."""
+    found = [name for name in names if f"{name}.".startswith(f"{part}.")]
+    if not found:
+        parts = {name.rsplit(".", up)[0] for name in names for up in range(name.count(".") + 1)}
+        near = get_close_matches(part, sorted(parts), n=1)
+        raise ConfigError(
+            f"optimiser.frozen: no part of the network is named {part!r}"
+            + (f"; did you mean {near[0]}?" if near else "; they are named as encoder.stem, fusion or head.conv1")
+        )
+    return found
 
 
 def schedule_share(config: Optimiser, step: int, steps: int) -> float:
@@ -77,11 +91,31 @@ def set_learning_rates(optimiser: torch.optim.Optimizer, share: float) -> None:
         group["lr"] = group[PEAK_LR] * share
 
 
-def freeze_batch_norm(network: nn.Module) -> None:
-    """Batch norms use, and keep, their running statistics. Call after every `network.train()`."""
+def clip_gradients(fabric: Fabric, network: Any, optimiser: Any, norm: float) -> None:
+    """Shorten the gradient to `norm`. network, optimiser: as `fabric.setup` gave them.
+
+    Where float16 gradients are scaled, one that overflowed is left to the scaler, which skips the step and scales less
+    from then on. Raises TrainingError for any other that is not finite.
+    """
+    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+    try:
+        fabric.clip_gradients(network, optimiser, max_norm=norm, error_if_nonfinite=not scaled)
+    except RuntimeError as error:
+        if "non-finite" not in str(error):
+            raise
+        raise TrainingError("a gradient is not finite: lower the learning rate, or train in float32") from None
+
+
+def freeze_batch_norm(network: nn.Module, *, everywhere: bool) -> None:
+    """Batch norms that do not learn, or all, use and keep their running statistics.
+
+    A part that is frozen would else become another by its statistics. Call after every `network.train()`.
+    """
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+            learns = any(parameter.requires_grad for parameter in module.parameters())
+            if everywhere or (module.affine and not learns):
+                module.eval()
 
 
 class MovingAverage:

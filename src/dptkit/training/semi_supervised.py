@@ -115,7 +115,8 @@ class SemiSupervised:
         for first in range(0, len(images.names), chunk):
             part = slice(first, first + chunk)
             with fabric.no_backward_sync(student):
-                raw, auxiliary = run_network(student, images.strong[part], self.config.loss)
+                with fabric.autocast():  # Fabric's own is around forward, not around forward_auxiliary
+                    raw, auxiliary = run_network(student, images.strong[part], self.config.loss)
                 loss = pseudo_label_loss(
                     raw,
                     auxiliary,
@@ -157,7 +158,8 @@ def pseudo_label_loss(
     and P the pixels of a picture's own and those that CutMix took from another: each has a scale and shift of its own.
     Segmentation: cross-entropy (and the auxiliary head's), times the share of the N pixels that are labelled.
     pixels: N. Dividing by all pixels, also masked ones, gives few labels little weight, as FixMatch does (Sohn et al.,
-    2001.07685, section 2.2), and makes the mean over processes what one process computes.
+    2001.07685, section 2.2), and makes the mean over processes what one process computes: exactly with an ignore_share
+    of 0, else but for how much confidence the ignored pixels of each have.
     Source of the parts and their weights: Yang et al., "Depth Anything" (2401.10891, section 3.2).
     """
     if isinstance(loss, SegmentationLoss):

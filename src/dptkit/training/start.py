@@ -56,7 +56,16 @@ def build_spec(config: TrainConfig) -> ModelSpec:
         spec = shrink(spec, keep_size=config.model.size is not None)
     if isinstance(config.loss, MetricLoss):
         return _metric(spec, config)
-    return _with_classes_of_data(spec, config) if config.model.classes == "data" else spec
+    spec = _with_classes_of_data(spec, config) if config.model.classes == "data" else spec
+    _check_class_weights(spec, config)
+    return spec
+
+
+def _check_class_weights(spec: ModelSpec, config: TrainConfig) -> None:
+    if isinstance(config.loss, SegmentationLoss) and isinstance(spec.decoding, SegmentationDecoding):
+        weights, classes = len(config.loss.class_weights), len(spec.decoding.class_names)
+        if weights not in (0, classes):
+            raise ConfigError(f"{config.name}: loss.class_weights: {weights} for {classes} classes")
 
 
 def _own_spec(start: ModelStart) -> ModelSpec | None:

@@ -100,6 +100,21 @@ def test_magnitude_of_all_gradients_does_not_matter() -> None:
         np.testing.assert_allclose(solve(gradients * scale), solve(gradients), atol=1e-8)
 
 
+@pytest.mark.parametrize("small", [1e-6, 1e-9])
+def test_one_huge_gradient_does_not_hide_what_the_small_ones_disagree_about(small: float) -> None:
+    """1e-6, because the huge one's products are sums of terms a billion times the result's squared norm, in float64.
+
+    Where a solver stops by the huge one's rounding, they stay unequal by 1e-3, or by 1 and more.
+    """
+    gradients = np.random.default_rng(0).normal(size=(5, 50))
+    gradients[:4] *= small
+    gradients[0] *= 3
+    weights = solve(gradients)
+    products = gradients @ (weights @ gradients)
+    assert (weights > 0).all()
+    np.testing.assert_allclose(products, weights @ products, rtol=1e-6)
+
+
 def test_the_solver_repeats_itself() -> None:
     gradients = random_gradients(11, 6, 9)
     assert solve(gradients).tolist() == solve(gradients).tolist()

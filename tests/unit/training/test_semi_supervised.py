@@ -212,6 +212,14 @@ def test_classes_are_learned_from_a_teacher(tmp_path: Path, place: Path) -> None
     Trainer(config, tmp_path / "run").train()
     losses = [float(row["pseudo"]) for row in rows_of(tmp_path / "run")]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    seen = set()
+    trainer = Trainer(replace(config, precision="bf16-mixed"), tmp_path / "half")
+    trainer.build(trainer.open_sources(), None)
+    trainer.network.get_submodule("head.conv").register_forward_hook(lambda _, given, made: seen.add(made.dtype))
+    assert trainer.unlabelled is not None
+    pictures = next(trainer.views(0))
+    trainer.unlabelled.add_gradients(trainer.fabric, trainer.wrapped, trainer.network, trainer.average, pictures)
+    assert seen == {torch.bfloat16}
 
 
 def test_what_comes_beside_a_batch(place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 import miniatures
 from dptkit.errors import ConfigError, TrainingError
+from dptkit.model.build import build_model
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
 from dptkit.training.config import (
     DepthLoss,
@@ -110,29 +112,60 @@ def test_schedules_by_hand(schedule: str, options: dict[str, float], step: int, 
     assert schedule_share(config, step, 100) == pytest.approx(share, abs=1e-12)
 
 
-def test_learning_rates_by_stage_and_no_decay_for_norms_biases_and_tokens() -> None:
-    network = miniatures.build_miniature("dpt-large")
+@pytest.mark.parametrize("architecture", ["dpt-large", "dpt-hybrid", "dpt-lite", "dpt-hybrid-ade20k"])
+def test_learning_rates_by_stage_and_no_decay_for_norms_biases_and_tokens(architecture: str) -> None:
+    network = miniatures.build_miniature(architecture)
     optimiser = build_optimiser(network, Optimiser(kind="adamw", weight_decay=0.1))
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    seen = set()
+    seen = []
     for group in optimiser.param_groups:
         for parameter in group["params"]:
             name = names[id(parameter)]
-            seen.add(name)
+            seen.append(name)
             assert group[PEAK_LR] == (1e-5 if name.startswith("encoder.") else 1e-4), name
             plain = parameter.ndim == 1 or "prefix_tokens" in name or "position_embedding" in name
             assert group["weight_decay"] == (0.0 if plain else 0.1), name
-    assert seen == set(names.values())
+    assert sorted(seen) == sorted(names.values())  # each once
 
 
-def test_frozen_parts_do_not_learn_and_an_unknown_one_is_named() -> None:
-    network = miniatures.build_miniature("dpt-large")
-    optimiser = build_optimiser(network, Optimiser(frozen=("encoder.",)))
-    assert not any(parameter.requires_grad for parameter in network.encoder.parameters())
+@pytest.mark.parametrize(
+    ("frozen", "inside"),
+    [
+        ("encoder", "encoder."),
+        ("encoder.", "encoder."),
+        ("head", "head."),  # not the auxiliary head
+        ("encoder.transformer.blocks.1", "encoder.transformer.blocks.1."),  # not block 10
+        ("head.classifier.bias", "head.classifier.bias"),
+    ],
+)
+def test_frozen_parts_do_not_learn(frozen: str, inside: str) -> None:
+    spec = miniatures.miniature_spec("dpt-large-ade20k")
+    encoder = replace(spec.model.encoder, depth=12)
+    network = build_model(replace(spec.model, encoder=encoder))  # type: ignore[arg-type]
+    optimiser = build_optimiser(network, Optimiser(frozen=(frozen,)))
     learning = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
-    assert learning == {id(p) for name, p in network.named_parameters() if not name.startswith("encoder.")}
-    with pytest.raises(ConfigError, match="no parameter's name starts with 'decoder'"):
-        build_optimiser(network, Optimiser(frozen=("decoder",)))
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (id(parameter) in learning) == (not name.startswith(inside)), name
+
+
+@pytest.mark.parametrize(
+    ("frozen", "message"),
+    [
+        (
+            "encoder.transformer.block.1",
+            "named 'encoder.transformer.block.1'; did you mean encoder.transformer.blocks.1",
+        ),
+        ("encoder.stage", "did you mean encoder"),
+        ("q", "'q'; they are named as encoder.stem"),
+        ("", "no part of the network is named ''"),
+    ],
+)
+def test_an_unknown_part_gets_the_nearest(frozen: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        build_optimiser(miniatures.build_miniature("dpt-large"), Optimiser(frozen=(frozen,)))
+    everything = Optimiser(frozen=("encoder", "reassemble", "fusion", "head"))
+    with pytest.raises(ConfigError, match="nothing is left"):
+        build_optimiser(miniatures.build_miniature("dpt-large"), everything)
 
 
 def test_the_moving_average_by_hand() -> None:
