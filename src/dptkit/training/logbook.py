@@ -21,22 +21,24 @@ _LOG = logging.getLogger("dptkit")
 
 
 class Logbook:
-    """Of one run, going on after `step`. Only one process of a run may have it. A full disk is a warning.
+    """Of one run, going on after `step`; None: from its beginning. Only one process of a run may have it. A full disk
+    is a warning.
 
     In the run's folder: `log.csv`, `validation.csv`, `panels/step_000000100.jpg`, and events in `tensorboard/`.
     Raises ConfigError if TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, folder: RunFolder, step: int, *, tensorboard: bool) -> None:
+    def __init__(self, folder: RunFolder, step: int | None, *, tensorboard: bool) -> None:
         self.folder = folder
-        folder.keep_logs_up_to(step)
+        kept = -1 if step is None else step  # a validation before the first step is of step 0
+        folder.keep_logs_up_to(kept)
         self._events = None
         if tensorboard:
             require_tensorboard()
             from torch.utils.tensorboard import SummaryWriter
 
             # TensorBoard drops what earlier files have from purge_step on.
-            self._events = SummaryWriter(str(folder.path / "tensorboard"), purge_step=step + 1)
+            self._events = SummaryWriter(str(folder.path / "tensorboard"), purge_step=kept + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Loss, its parts, learning rates and speed after a step."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -23,13 +22,15 @@ from dptkit.data.sample import Dataset
 from dptkit.data.views import ViewBatch
 from dptkit.errors import TrainingError
 from dptkit.training.check_sources import check_first_samples
-from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
+from dptkit.training.checkpoint import CheckpointFolder
 from dptkit.training.config import TrainConfig
 from dptkit.training.logbook import Logbook, require_tensorboard
 from dptkit.training.metric_start import agreed_metric_start, with_metric_start
 from dptkit.training.objective import (
     Objective,
+    batch_measure,
     compute_objective,
+    mean_objective,
     run_network,
     select_source,
     shared_parameters,
@@ -44,9 +45,10 @@ from dptkit.training.optimiser import (
     schedule_share,
     set_learning_rates,
 )
-from dptkit.training.processes import gather_everywhere, largest_everywhere, mean_everywhere, sum_everywhere
+from dptkit.training.processes import largest_everywhere, mean_everywhere, sum_everywhere
 from dptkit.training.progress import Pace, Progress
 from dptkit.training.run_folder import RunFolder
+from dptkit.training.run_state import DIVERGED, RunState
 from dptkit.training.semi_supervised import SemiSupervised
 from dptkit.training.sources import TrainingBatches, by_key, open_source, open_validation
 from dptkit.training.start import build_spec, build_start, starts_metric
@@ -96,9 +98,10 @@ class Trainer:
         batches = self.batches(datasets)
         state = self.checkpoints.read_newest()
         if self.fabric.global_rank == 0:
-            self.logbook = Logbook(self.folder, int(state["step"]) if state else 0, tensorboard=config.tensorboard)
+            self.logbook = Logbook(self.folder, int(state["step"]) if state else None, tensorboard=config.tensorboard)
         self.onlooker = Onlooker(config, self.spec, self.logbook, datasets, self._to_device)
-        step = self._resume(state)
+        step = self.state.restore(state, config.seed)
+        self.onlooker.best = self.onlooker.best if state is None else float(state["best"])
         self.pace, self.saved = Pace(config), step
         try:
             self._stop_if_asked(step)
@@ -142,6 +145,7 @@ class Trainer:
         wrapped.mark_forward_method("forward_auxiliary")
         self.wrapped = wrapped
         self.average = MovingAverage(self.network, config.ema_decay) if config.ema_decay else None
+        self.state = RunState(fabric, self.network, self.optimiser, self.average)
 
     def batches(self, datasets: Sequence[Dataset]) -> TrainingBatches:
         """This process's part of the run's batches."""
@@ -151,20 +155,6 @@ class Trainer:
     def views(self, step: int) -> Iterator[ViewBatch | None]:
         """This process's pictures without ground truth, beside its batches."""
         return repeat(None) if self.unlabelled is None else self.unlabelled.from_step(step)
-
-    def _resume(self, state: dict[str, Any] | None) -> int:
-        if state is None:
-            torch.manual_seed(self.config.seed + 1 + self.fabric.global_rank)
-            return 0
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.onlooker.best = float(state["best"])
-        set_random_states(state["random"], self.fabric.global_rank)
-        if state.get("scaler"):
-            self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        return int(state["step"])
 
     def _phase(self, iterator: Iterator[Batch], views: Iterator[ViewBatch | None], step: int) -> int:
         """Steps until the phase's batches end."""
@@ -205,33 +195,43 @@ class Trainer:
         extra: dict[str, Tensor] = {}
         if self.unlabelled is not None:
             extra = self.unlabelled.add_gradients(self.fabric, self.wrapped, self.network, self.average, pictures)
+        whole = sum_everywhere(self.fabric, batch_measure(batch, config.loss).to(self.fabric.device))
+        found = []
         for k in range(config.accumulate):
             part = batch if config.accumulate == 1 else slice_batch(batch, k, config.accumulate)
             # MGDA needs each data set's gradient by itself, so it sums over processes by itself too.
             alone = k < config.accumulate - 1 or self.tasks is not None
             with self.fabric.no_backward_sync(self.wrapped, enabled=alone):
-                objective = self._backward(part)
+                found.append(self._backward(part, whole))
+        objective = mean_objective(found)
         if self.tasks is not None:
             objective, self.tasks = self.tasks.descend(), None
         if config.optimiser.clip_norm:
-            self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=config.optimiser.clip_norm)
+            self._clip(config.optimiser.clip_norm, step + 1)
         self.optimiser.step()
         if self.average is not None:
             self.average.update(self.network)
         return objective._replace(parts={**objective.parts, **extra})
 
-    def _backward(self, batch: Batch) -> Objective:
+    def _clip(self, norm: float, step: int) -> None:
+        found = self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=norm, error_if_nonfinite=False)
+        # float16's scaler leaves such a step out, and makes its scale smaller.
+        scaled = getattr(self.fabric.strategy.precision, "scaler", None) is not None
+        if found is not None and not scaled and not found.isfinite():
+            raise TrainingError(f"a gradient is not finite at step {step}: {DIVERGED}")
+
+    def _backward(self, batch: Batch, whole: Tensor) -> Objective:
+        """Of a part of this process's batch; whole: the measure of all parts of all processes."""
         batch = self._to_device(batch)
         with self.fabric.autocast():  # Fabric's own is around forward, not around forward_auxiliary
             raw, auxiliary = run_network(self.wrapped, batch.image, self.config.loss)
         if self.tasks is not None:
             return self._backward_mgda(self.tasks, batch, raw, auxiliary)
         objective = compute_objective(raw, auxiliary, batch, self.config.loss, self.decoding)
-        # Losses divide by the valid pixels of this process; gradients are averaged over processes. So each counts by
-        # its share, and several processes do what one with the whole batch does.
-        measure, everywhere = objective.measure, sum_everywhere(self.fabric, objective.measure)
-        weight = measure * self.fabric.world_size / everywhere.clamp(min=1)
-        self.fabric.backward(objective.total * weight / self.config.accumulate)
+        # A loss is divided by its own part's measure; gradients are averaged over processes. So each part counts by
+        # its share, and several do what one with the whole batch does.
+        share = objective.measure / whole.clamp(min=torch.finfo(torch.float32).tiny)
+        self.fabric.backward(objective.total * share * self.fabric.world_size)
         return objective
 
     def _backward_mgda(self, tasks: TaskGradients, batch: Batch, raw: Tensor, auxiliary: Tensor | None) -> Objective:
@@ -255,7 +255,7 @@ class Trainer:
         parts = {"loss": objective.total, **objective.parts}
         values = {name: mean_everywhere(self.fabric, part, objective.measure) for name, part in parts.items()}
         if not isfinite(values["loss"]):
-            raise TrainingError(f"the loss is not finite at step {step}: lower the learning rate, or train in float32")
+            raise TrainingError(f"the loss is not finite at step {step}: {DIVERGED}")
         values |= learning_rates(self.config.optimiser, step - 1, self.config.steps)
         if self.logbook is not None:
             self.logbook.write(step, {**values, "images_per_second": rate, "waiting": waiting})
@@ -272,24 +272,16 @@ class Trainer:
         if asked:
             if self.saved != step:
                 self._checkpoint(step)
-            raise TrainingStopped(step, self.config.steps, asked)
+            raise TrainingStopped(step, self.config.steps, asked, self.saved)
 
     def _checkpoint(self, step: int) -> None:
         if self.logbook is not None:
             self.logbook.flush()
-        self.saved = step
-        random = gather_everywhere(self.fabric, random_states())
+        state, written = self.state.gather(step, self.onlooker.best), False
         if self.fabric.global_rank == 0:
-            state = {
-                "network": self.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "random": random,
-                "scaler": self.fabric.strategy.precision.state_dict(),  # empty but for float16
-                "best": self.onlooker.best,
-                "average": None if self.average is None else self.average.state_dict(),
-            }
-            self.checkpoints.write(step, state)
-        self.fabric.barrier()
+            written = self.checkpoints.write(step, state)
+        if largest_everywhere(self.fabric, int(written)):
+            self.saved = step
 
     def _finish(self) -> Path:
         path = self.folder.path / "model.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -29,7 +30,7 @@ TARGET_CLIP = 20.0
 class Objective(NamedTuple):
     """`total` is what is minimised; `parts` are its unweighted terms, by name, for the log.
 
-    measure: by how much this process counts beside others: its valid pixels.
+    measure: by how much this process, or this part of a batch, counts beside others, see `batch_measure`.
     """
 
     total: Tensor
@@ -49,16 +50,47 @@ def compute_objective(
     raw: Tensor, auxiliary: Tensor | None, batch: Batch, loss: LossConfig, decoding: DepthDecoding | None
 ) -> Objective:
     """The losses of a batch. `decoding`: of a metric model, whose raw output becomes metres first."""
-    measure = batch.valid.sum().to(torch.float32)
+    if isinstance(loss, SegmentationLoss) and len(loss.class_weights) not in (0, raw.shape[1]):
+        raise ConfigError(f"loss.class_weights: {len(loss.class_weights)} for {raw.shape[1]} classes")
+    measure = batch_measure(batch, loss)
     if isinstance(loss, SegmentationLoss):
-        if len(loss.class_weights) not in (0, raw.shape[1]):
-            raise ConfigError(f"loss.class_weights: {len(loss.class_weights)} for {raw.shape[1]} classes")
         weights = torch.tensor(loss.class_weights, device=raw.device) if loss.class_weights else None
         total = segmentation_loss(raw, batch.target, auxiliary, auxiliary_weight=loss.auxiliary, class_weights=weights)
-        return Objective(total, {"segmentation": total.detach()}, (batch.target != 255).sum().to(torch.float32))
+        return Objective(total, {"segmentation": total.detach()}, measure)
     if isinstance(loss, MetricLoss):
         return _metric(raw[:, 0].float(), batch, loss, decoding, measure)
     return _relative(raw[:, 0].float(), batch, loss, measure)
+
+
+def batch_measure(batch: Batch, loss: LossConfig) -> Tensor:
+    """What the loss of a batch is divided by: its valid pixels, float32 []; with class weights the sum of theirs.
+
+    So the loss of a whole batch is the mean of its parts' losses, weighted by their measures.
+    """
+    if not isinstance(loss, SegmentationLoss):
+        return batch.valid.sum().to(torch.float32)
+    known = batch.target[batch.target != 255]
+    if not loss.class_weights:
+        return torch.tensor(known.numel(), dtype=torch.float32, device=known.device)
+    # A label beyond the classes is the loss's to complain of.
+    weights = torch.tensor(loss.class_weights, device=known.device)
+    return weights[known.clamp(max=len(weights) - 1)].sum()
+
+
+def mean_objective(parts: Sequence[Objective]) -> Objective:
+    """Of a whole batch, from its parts; without gradient, for the log."""
+    measures = torch.stack([part.measure for part in parts])
+    shares = measures / measures.sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+    def mean(values: Sequence[Tensor]) -> Tensor:
+        return (torch.stack([value.detach().float() for value in values]) * shares).sum()
+
+    names = parts[0].parts
+    return Objective(
+        mean([part.total for part in parts]),
+        {name: mean([part.parts[name] for part in parts]) for name in names},
+        measures.sum(),
+    )
 
 
 def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor) -> Objective:
@@ -116,9 +148,9 @@ def select_source(batch: Batch, raw: Tensor, auxiliary: Tensor | None, source: i
 
 
 def slice_batch(batch: Batch, number: int, parts: int) -> Batch:
-    """Part `number` of `parts`, in order; the last takes what is left over."""
-    share = batch.image.shape[0] // parts
-    chosen = slice(number * share, None if number == parts - 1 else (number + 1) * share)
+    """Part `number` of `parts`, in order, as even as can be."""
+    samples = batch.image.shape[0]
+    chosen = slice(number * samples // parts, (number + 1) * samples // parts)
     return batch._replace(
         image=batch.image[chosen],
         target=batch.target[chosen],
