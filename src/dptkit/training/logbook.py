@@ -6,6 +6,7 @@ Going on from a checkpoint, what was written after it is taken back, so that no 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,15 +22,17 @@ _LOG = logging.getLogger("dptkit")
 
 
 class Logbook:
-    """Of one run, going on after `step`; None: from its beginning. Only one process of a run may have it. A full disk
-    is a warning.
+    """Of one run, going on after `step`; None: from its beginning. Only one process may have it, by the folder's lock.
+    A full disk is a warning.
 
     In the run's folder: `log.csv`, `validation.csv`, `panels/step_000000100.jpg`, and events in `tensorboard/`.
-    Raises ConfigError if TensorBoard is asked for and not installed.
+    Raises ConfigError if TensorBoard is asked for and not installed, TrainingError if another process trains there.
     """
 
     def __init__(self, folder: RunFolder, step: int | None, *, tensorboard: bool) -> None:
         self.folder = folder
+        self._lock = folder.lock()
+        folder.remove_half_files()
         kept = -1 if step is None else step  # a validation before the first step is of step 0
         folder.keep_logs_up_to(kept)
         self._events = None
@@ -72,6 +75,9 @@ class Logbook:
         """Nothing more will come."""
         if self._events is not None:
             self._events.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 @contextmanager

@@ -284,7 +284,7 @@ class Trainer:
             self.saved = step
 
     def _finish(self) -> Path:
-        path = self.folder.path / "model.safetensors"
+        path = self.folder.model
         if self.fabric.global_rank == 0:
             write_tensors(path, averaged_network(self.network, self.average).state_dict(), self.spec)
         self.fabric.barrier()

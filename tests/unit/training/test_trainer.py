@@ -14,8 +14,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 
 import miniatures
+from dptkit.data.batches import Batch
 from dptkit.errors import ConfigError, DataError, TrainingError, UnknownModelError
 from dptkit.presets import PRESETS
+from dptkit.training import loop
+from dptkit.training.checkpoint import CheckpointFolder
 from dptkit.training.config import (
     DepthLoss,
     MetricLoss,
@@ -27,6 +30,9 @@ from dptkit.training.config import (
     TrainConfig,
 )
 from dptkit.training.loop import Progress, Trainer
+from dptkit.training.objective import Objective, compute_objective, mean_objective, slice_batch
+from dptkit.training.start import build_start
+from dptkit.training.stopping import StopRequest, TrainingStopped
 from dptkit.weights.load import load_model
 from dptkit.weights.tensor_file import read_tensors
 
@@ -194,6 +200,94 @@ def test_accumulation_and_checkpointing_change_memory_and_not_the_result(tmp_pat
         # Every picture is wholly valid here and the anchor, which is of the batch, is off, so the mean of two halves
         # is the whole; float32 rounding of weights of about one is left. Measured: 6e-7.
         torch.testing.assert_close(other[name], tensor, rtol=0, atol=2e-6, msg=name)
+
+
+def test_parts_of_a_batch_count_by_their_valid_pixels(tmp_path: Path, depth_root: Path) -> None:
+    """Sparse ground truth: pictures with a tenth of their pixels beside whole ones, in parts of one and two."""
+    for index, path in enumerate(sorted(depth_root.rglob("*.png"))):
+        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert depth is not None
+        depth[: (0, 58, 30, 50)[index % 4]] = 0
+        cv2.imwrite(str(path), depth)
+    config = config_for(depth_root, "dpt-lite", DepthLoss("least_squares", gradient=0.0, anchor=0.0))
+    optimiser = Optimiser("sgd", encoder_lr=1e-2, decoder_lr=1e-2, freeze_batch_norm=True)
+    config = replace(config, steps=2, optimiser=optimiser)
+    plain = read_tensors(Trainer(config, tmp_path / "plain").train()).tensors
+    other = read_tensors(Trainer(replace(config, accumulate=3), tmp_path / "cut").train()).tensors
+    for name, tensor in plain.items():
+        # Float32 rounding of weights of about one, over two steps.
+        torch.testing.assert_close(other[name], tensor, rtol=0, atol=2e-6, msg=name)
+    assert losses_of(tmp_path / "cut") == pytest.approx(losses_of(tmp_path / "plain"), rel=1e-4)
+
+
+def test_a_batch_is_the_mean_of_its_parts_by_class_weights() -> None:
+    loss = SegmentationLoss(class_weights=(1e-3, 5.0, 0.0))
+    target = torch.full((5, 8, 8), 255)
+    for index in range(5):
+        target[index, : index + 2] = torch.tensor([0, 1, 2, 255, 0, 0, index % 3, 255])
+    raw = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    batch = Batch(
+        torch.zeros(5, 3, 8, 8), target, target != 255, torch.zeros(5, dtype=torch.long), "labels", tuple("abcde")
+    )
+    parts = [
+        compute_objective(raw[first:last], None, slice_batch(batch, number, 3), loss, None)
+        for number, (first, last) in enumerate(((0, 1), (1, 3), (3, 5)))
+    ]
+    found, expected = mean_objective(parts), compute_objective(raw, None, batch, loss, None)
+    torch.testing.assert_close(found.total, expected.total)
+    torch.testing.assert_close(found.parts, expected.parts)
+    torch.testing.assert_close(found.measure, expected.measure)
+
+
+def test_gradients_that_float16_cannot_hold_are_left_out_and_others_end_the_run(
+    tmp_path: Path, depth_root: Path
+) -> None:
+    config = replace(config_for(depth_root, "dpt-large", DepthLoss()), steps=2)
+    config = replace(config, optimiser=replace(config.optimiser, clip_norm=1.0))
+    trainer = Trainer(config, tmp_path / "half")
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    trainer.fabric = Fabric(accelerator="cpu", plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    start = {name: tensor.clone() for name, tensor in build_start(config).state_dict().items()}
+    trained = read_tensors(trainer.train()).tensors
+    assert scaler.get_scale() == 2.0**38
+    assert all(torch.equal(trained[name], tensor) for name, tensor in start.items())
+    trainer = Trainer(config, tmp_path / "single")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "compute_objective", infinite_gradient)
+        with pytest.raises(TrainingError, match="a gradient is not finite at step 1: lower the learning rate"):
+            trainer.train()
+
+
+def infinite_gradient(raw: torch.Tensor, auxiliary: None, batch: Batch, *_: object) -> Objective:
+    return Objective((raw - raw.detach()).abs().sqrt().sum(), {}, batch.valid.sum().float())
+
+
+def test_weights_that_are_not_finite_never_reach_a_checkpoint(tmp_path: Path, depth_root: Path) -> None:
+    """With a log too sparse to see it: all checkpoints that are kept would be worthless."""
+    config = replace(config_for(depth_root, "dpt-lite", DepthLoss()), log_every=100, checkpoint_every=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "schedule_share", lambda optimiser, step, steps: 1e30 if step == 2 else 0.0)
+        with pytest.raises(TrainingError, match="weights are not finite after step"):
+            Trainer(config, tmp_path / "run").train()
+    state = CheckpointFolder(tmp_path / "run" / "checkpoints", 2).read_newest()
+    assert state is not None
+    assert all(tensor.isfinite().all() for tensor in state["network"].values())
+
+
+def test_stopping_on_a_full_disk_says_what_is_saved(
+    tmp_path: Path, depth_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config_for(depth_root, "dpt-lite", DepthLoss()), steps=4, checkpoint_every=1)
+    write = CheckpointFolder.write
+    monkeypatch.setattr(CheckpointFolder, "write", lambda self, step, state: step < 2 and write(self, step, state))
+    stop = StopRequest()
+
+    def ask(progress: Progress) -> None:
+        stop.signal = 15 if progress.step == 2 else 0
+
+    with pytest.raises(TrainingStopped) as stopped:
+        Trainer(config, tmp_path / "run", ask, stop).train()
+    assert (stopped.value.step, stopped.value.saved) == (2, 1)
 
 
 def test_going_on_in_float16_keeps_the_scale_of_gradients(tmp_path: Path, depth_root: Path) -> None:
