@@ -40,12 +40,14 @@ class CheckpointFolder:
         """
         path = self.folder / f"step_{step:09d}.ckpt"
         try:
-            with atomic_write(path) as temporary:
-                torch.save({"format": _FORMAT, "step": step, **state}, temporary)
-                _to_disk(temporary)  # before older ones go: a power failure must not leave an empty file alone
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                torch.save({"format": _FORMAT, "step": step, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())  # before older ones go: a power failure must not leave an empty file alone
         except (OutputWriteError, RuntimeError) as error:
-            # torch reports a full disk as RuntimeError.
-            _LOG.warning("checkpoint after step %d not written: %s", step, _cause(error))
+            # For torch a full disk is a position that it did not expect; the system's word is behind that.
+            said = error.__context__ if isinstance(error.__context__, OSError) else error
+            _LOG.warning("checkpoint after step %d not written: %s", step, _cause(said))
             return False
         # Later ones are those that `read_newest` found broken; counted among the kept, they would drive out this one.
         paths = list(self._newest_first())
@@ -92,13 +94,9 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _to_disk(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
-
-
 def _cause(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return next(iter(said.splitlines()), type(error).__name__)
 
 
 def random_states() -> dict[str, Any]:

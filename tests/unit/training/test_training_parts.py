@@ -282,7 +282,7 @@ class TestCheckpoints:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             signal.signal(signal.SIGXFSZ, handler)
-        assert "not written" in caplog.text
+        assert "step 20 not written: File too large" in caplog.text
         assert [path.name for path in tmp_path.iterdir()] == ["step_000000010.ckpt"]
 
 
