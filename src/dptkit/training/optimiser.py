@@ -54,7 +54,8 @@ def schedule_share(config: Optimiser, step: int, steps: int) -> float:
     """The learning rate at a step as a share of its peak: a pure function, so resuming needs no state.
 
     poly: (1 - t)^power. cosine: half a cosine to `final_share`. one_cycle: cosine up over the warm-up (at least 30% of
-    the run if no warm-up is given), cosine down. Linear warm-up before the others.
+    the run if no warm-up is given), cosine down; momentum stays, where torch's OneCycleLR lowers it at the peak. Linear
+    warm-up before the others.
     """
     warmup = config.warmup_steps
     if config.schedule == "one_cycle":

@@ -25,6 +25,8 @@ from dptkit.version import __version__
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "lightning-fabric", "numba", "embreex")
 LOG = "log.csv"
 VALIDATION_LOG = "validation.csv"
+MAY_CHANGE = ("workers", "checkpoint_every", "keep_checkpoints", "log_every", "panels_every", "tensorboard")
+"""Keys of a configuration that may be other when a run goes on: they do not change what is learned."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,15 @@ class RunFolder:
     def check_same(self, config: TrainConfig) -> bool:
         """Whether the run was begun before. Raises TrainingError if with another configuration."""
         begun = self.begun_with()
-        if begun is not None and begun != config:
-            changed = [key for key, value in to_plain(config).items() if to_plain(begun)[key] != value]
+        if begun is None:
+            return False
+        before = to_plain(begun)
+        changed = [key for key, value in to_plain(config).items() if before[key] != value and key not in MAY_CHANGE]
+        if changed:
             raise TrainingError(
                 f"{self.path}: holds a run of another configuration: {', '.join(changed)} differ; name another"
             )
-        return begun is not None
+        return True
 
     def lock(self) -> int | None:
         """Keep other processes from training here until the returned descriptor is closed, or this process ends.

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 import miniatures
 from dptkit.errors import ConfigError, TrainingError
+from dptkit.training import run_state
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
 from dptkit.training.config import (
     DepthLoss,
@@ -28,6 +30,7 @@ from dptkit.training.config import (
 )
 from dptkit.training.optimiser import PEAK_LR, MovingAverage, build_optimiser, schedule_share
 from dptkit.training.run_folder import RunFolder
+from dptkit.training.run_state import RunState
 from dptkit.training.sources import by_key
 
 CONFIG = TrainConfig(
@@ -184,6 +187,11 @@ def test_data_that_changed_are_another_run(tmp_path: Path) -> None:
     folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
     with pytest.raises(TrainingError, match=r"validation\.0 has changed since the run began: 2 samples then, 1 now"):
         folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(1)]))
+    # A smaller machine, or a disk that is nearly full, is no reason to begin anew; what changes weights is.
+    less = replace(CONFIG, workers=0, keep_checkpoints=1, checkpoint_every=5, log_every=1)
+    folder.open(less, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
+    with pytest.raises(TrainingError, match=r"another configuration: steps, seed differ"):
+        folder.open(replace(less, steps=20, seed=1), {})
     assert read_config(folder.record) == CONFIG
     assert read_config(folder.record, ["steps=7"]).steps == 7
 
@@ -199,6 +207,14 @@ def test_files_of_who_knows_what_run_are_left_alone(tmp_path: Path, name: str) -
     (tmp_path / "run.json").write_text("")
     with pytest.raises(TrainingError, match=r"run\.json: broken"):
         RunFolder(tmp_path).open(CONFIG, {})
+
+
+def test_processes_that_do_not_share_a_folder_do_not_train_past_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = miniatures.build_miniature("dpt-large")
+    state = RunState(Fabric(accelerator="cpu"), network, torch.optim.SGD(network.parameters()), None)
+    monkeypatch.setattr(run_state, "gather_everywhere", lambda fabric, value: [20, value])
+    with pytest.raises(TrainingError, match=r"different steps, \[0, 20\]: all need the same run's folder"):
+        state.restore(None, 0)
 
 
 class TestCheckpoints:
