@@ -73,7 +73,9 @@ class CheckpointFolder:
                 raise TrainingError(f"{path}: written by another version of dptkit")
             return state
         if paths:
-            raise TrainingError(f"{self.folder}: none of its {len(paths)} checkpoints can be read")
+            raise TrainingError(
+                f"{self.folder}: none of its {len(paths)} checkpoints can be read; delete them to begin again from step 0"
+            )
         return None
 
     def _newest_first(self) -> Iterator[Path]:
