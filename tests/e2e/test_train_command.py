@@ -248,7 +248,8 @@ def kill_after_a_checkpoint(place: Path, out: str, both: list[str]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs gloo on POSIX")
 @pytest.mark.parametrize("multi_objective", ["sum", pytest.param("mgda", marks=pytest.mark.long)])
 def test_two_processes_do_what_one_does(place: Path, whole: Path, multi_objective: str) -> None:
-    """Without clipping, which would hide a gradient of the wrong size; pictures differ in their valid pixels.
+    """Each of the two in two parts. Without clipping, which would hide a gradient of the wrong size; pictures differ in
+    their valid pixels.
 
     With "sum" both processes are killed on the way and go on.
     """
@@ -261,7 +262,7 @@ def test_two_processes_do_what_one_does(place: Path, whole: Path, multi_objectiv
     )  # fmt: skip
     names = (f"one_{multi_objective}", f"two_{multi_objective}")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    both = [*launcher, *command(names[1], *overrides, "devices=2")[2:]]
+    both = [*launcher, *command(names[1], *overrides, "devices=2", "accumulate=2")[2:]]
     one = train(place, names[0], *overrides)
     if multi_objective == "sum":
         kill_after_a_checkpoint(place, names[1], both)

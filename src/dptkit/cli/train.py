@@ -84,7 +84,8 @@ def _train(config: TrainConfig, folder: Path) -> int:
             path = trainer.train()
     except TrainingStopped as stopped:
         if trainer.fabric.global_rank == 0:
-            typer.echo(f"dpt: {stopped}; the same command goes on from there, in {folder}", err=True)
+            where = "there" if stopped.saved == stopped.step else f"step {stopped.saved}, the last that was saved"
+            typer.echo(f"dpt: {stopped}; the same command goes on from {where}, in {folder}", err=True)
         return 128 + stopped.signal
     if trainer.fabric.global_rank == 0:
         typer.echo(f"{path}: {config.name}, {config.steps} steps")

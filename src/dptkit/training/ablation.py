@@ -126,7 +126,7 @@ def _score(
 
     def stop_if_asked() -> None:
         if stop.signal:
-            raise TrainingStopped(run.config.steps, run.config.steps, stop.signal)
+            raise TrainingStopped(run.config.steps, run.config.steps, stop.signal, run.config.steps)
 
     for name, opened in datasets.items():
         how = {"model_sha256": digest, "protocol": ablation.scoring.protocol, "data": opened.facts}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-import pickle
+import os
 import random
 import re
+import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -31,22 +33,29 @@ class CheckpointFolder:
     folder: Path
     keep: int
 
-    def write(self, step: int, state: dict[str, Any]) -> Path:
-        """Write the state after `step` steps, then remove the oldest beyond `keep`.
+    def write(self, step: int, state: dict[str, Any]) -> bool:
+        """Write the state after `step` steps, then remove all but the newest `keep`. Returns whether it was written.
 
         A full disk is a warning, not the end of the run: older checkpoints stay. Raises nothing.
         """
         path = self.folder / f"step_{step:09d}.ckpt"
         try:
-            with atomic_write(path) as temporary:
-                torch.save({"format": _FORMAT, "step": step, **state}, temporary)
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                torch.save({"format": _FORMAT, "step": step, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())  # before older ones go: a power failure must not leave an empty file alone
         except (OutputWriteError, RuntimeError) as error:
-            # torch reports a full disk as RuntimeError.
-            _LOG.warning("checkpoint after step %d not written: %s", step, str(error).splitlines()[0])
-            return path
-        for old in list(self._newest_first())[self.keep :]:
-            old.unlink(missing_ok=True)
-        return path
+            # For torch a full disk is a position that it did not expect; the system's word is behind that.
+            said = error.__context__ if isinstance(error.__context__, OSError) else error
+            _LOG.warning("checkpoint after step %d not written: %s", step, _cause(said))
+            return False
+        # Later ones are those that `read_newest` found broken; counted among the kept, they would drive out this one.
+        paths = list(self._newest_first())
+        own = paths.index(path)
+        for other in (*paths[:own], *paths[own + self.keep :]):
+            with suppress(OSError):
+                other.unlink()
+        return True
 
     def read_newest(self) -> dict[str, Any] | None:
         """The newest readable checkpoint; None if there is none at all.
@@ -56,22 +65,40 @@ class CheckpointFolder:
         paths = list(self._newest_first())
         for path in paths:
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-                if state["format"] != _FORMAT:
-                    raise TrainingError(f"{path}: written by another version of dptkit")
-            except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-                cause = next(iter(str(error).splitlines()), type(error).__name__)
-                _LOG.warning("%s is broken (%s); going back to the one before", path, cause)
+                state = _read(path)
+            except Exception as error:  # damage shows as almost any type of error
+                _LOG.warning("%s is broken (%s); going back to the one before", path, _cause(error))
                 continue
-            return dict(state)
+            if state["format"] != _FORMAT:
+                raise TrainingError(f"{path}: written by another version of dptkit")
+            return state
         if paths:
-            raise TrainingError(f"{self.folder}: none of its {len(paths)} checkpoints can be read")
+            raise TrainingError(
+                f"{self.folder}: none of its {len(paths)} checkpoints can be read; delete them to begin again"
+            )
         return None
 
     def _newest_first(self) -> Iterator[Path]:
         if self.folder.is_dir():
             named = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
             yield from sorted(named, key=lambda path: path.name, reverse=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    # torch leaves checksums unread: a bit that flipped in a weight would go unnoticed, and ruin the run.
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")
+    state = dict(torch.load(path, map_location="cpu", weights_only=True))
+    if "format" not in state or f"step_{state['step']:09d}.ckpt" != path.name:
+        raise ValueError("not what its name says")
+    return state
+
+
+def _cause(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return next(iter(said.splitlines()), type(error).__name__)
 
 
 def random_states() -> dict[str, Any]:

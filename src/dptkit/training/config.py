@@ -81,6 +81,13 @@ class TrainConfig:
         starts = [phase.start for phase in self.phases]
         if starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= self.steps:
             raise ConfigError(f"phases: starts {starts} must rise from 0 and stay below steps ({self.steps})")
+        processes = self.devices * self.nodes
+        for number, phase in enumerate(self.phases):
+            if phase.batch_size % processes or phase.batch_size < processes * self.accumulate:
+                raise ConfigError(
+                    f"phases.{number}.batch_size: {phase.batch_size} pictures cannot be shared among {processes} "
+                    f"processes (devices x nodes), each with at least {self.accumulate} (accumulate)"
+                )
         if self.validate_every and not self.validation:
             raise ConfigError("validate_every: there are no validation sources")
         for problem in (self.model.problem(), self.augment.problem()):

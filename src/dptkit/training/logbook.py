@@ -6,6 +6,7 @@ Going on from a checkpoint, what was written after it is taken back, so that no 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,22 +22,26 @@ _LOG = logging.getLogger("dptkit")
 
 
 class Logbook:
-    """Of one run, going on after `step`. Only one process of a run may have it. A full disk is a warning.
+    """Of one run, going on after `step`; None: from its beginning. Only one process may have it, by the folder's lock.
+    A full disk is a warning.
 
     In the run's folder: `log.csv`, `validation.csv`, `panels/step_000000100.jpg`, and events in `tensorboard/`.
-    Raises ConfigError if TensorBoard is asked for and not installed.
+    Raises ConfigError if TensorBoard is asked for and not installed, TrainingError if another process trains there.
     """
 
-    def __init__(self, folder: RunFolder, step: int, *, tensorboard: bool) -> None:
+    def __init__(self, folder: RunFolder, step: int | None, *, tensorboard: bool) -> None:
         self.folder = folder
-        folder.keep_logs_up_to(step)
+        self._lock = folder.lock()
+        folder.remove_half_files()
+        kept = -1 if step is None else step  # a validation before the first step is of step 0
+        folder.keep_logs_up_to(kept)
         self._events = None
         if tensorboard:
             require_tensorboard()
             from torch.utils.tensorboard import SummaryWriter
 
             # TensorBoard drops what earlier files have from purge_step on.
-            self._events = SummaryWriter(str(folder.path / "tensorboard"), purge_step=step + 1)
+            self._events = SummaryWriter(str(folder.path / "tensorboard"), purge_step=kept + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Loss, its parts, learning rates and speed after a step."""
@@ -70,6 +75,9 @@ class Logbook:
         """Nothing more will come."""
         if self._events is not None:
             self._events.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -23,7 +22,7 @@ from dptkit.data.sample import Dataset
 from dptkit.data.views import ViewBatch
 from dptkit.errors import TrainingError
 from dptkit.training.check_sources import check_first_samples
-from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
+from dptkit.training.checkpoint import CheckpointFolder
 from dptkit.training.config import TrainConfig
 from dptkit.training.logbook import Logbook, require_tensorboard
 from dptkit.training.metric_start import agreed_metric_start, with_metric_start
@@ -39,6 +38,7 @@ from dptkit.training.objective import (
     slice_batch,
 )
 from dptkit.training.optimiser import (
+    DIVERGED,
     MovingAverage,
     averaged_network,
     build_optimiser,
@@ -48,9 +48,10 @@ from dptkit.training.optimiser import (
     schedule_share,
     set_learning_rates,
 )
-from dptkit.training.processes import gather_everywhere, largest_everywhere, mean_everywhere, sum_everywhere
+from dptkit.training.processes import largest_everywhere, mean_everywhere, sum_everywhere
 from dptkit.training.progress import Pace, Progress
 from dptkit.training.run_folder import RunFolder
+from dptkit.training.run_state import RunState
 from dptkit.training.semi_supervised import SemiSupervised
 from dptkit.training.sources import TrainingBatches, by_key, open_source, open_validation
 from dptkit.training.start import build_spec, build_start, starts_metric
@@ -100,9 +101,10 @@ class Trainer:
         batches = self.batches(datasets)
         state = self.checkpoints.read_newest()
         if self.fabric.global_rank == 0:
-            self.logbook = Logbook(self.folder, int(state["step"]) if state else 0, tensorboard=config.tensorboard)
+            self.logbook = Logbook(self.folder, int(state["step"]) if state else None, tensorboard=config.tensorboard)
         self.onlooker = Onlooker(config, self.spec, self.logbook, datasets, self._to_device)
-        step = self._resume(state)
+        step = self.state.restore(state, config.seed)
+        self.onlooker.best = self.onlooker.best if state is None else float(state["best"])
         self.pace, self.saved = Pace(config), step
         try:
             self._stop_if_asked(step)
@@ -145,6 +147,7 @@ class Trainer:
         self.wrapped, self.optimiser = fabric.setup(self.network, optimiser)
         self.wrapped.mark_forward_method("forward_auxiliary")
         self.average = MovingAverage(self.network, config.ema_decay) if config.ema_decay else None
+        self.state = RunState(fabric, self.network, self.optimiser, self.average)
 
     def batches(self, datasets: Sequence[Dataset]) -> TrainingBatches:
         """This process's part of the run's batches."""
@@ -154,20 +157,6 @@ class Trainer:
     def views(self, step: int) -> Iterator[ViewBatch | None]:
         """This process's pictures without ground truth, beside its batches."""
         return repeat(None) if self.unlabelled is None else self.unlabelled.from_step(step)
-
-    def _resume(self, state: dict[str, Any] | None) -> int:
-        if state is None:
-            torch.manual_seed(self.config.seed + 1 + self.fabric.global_rank)
-            return 0
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.onlooker.best = float(state["best"])
-        set_random_states(state["random"], self.fabric.global_rank)
-        if state.get("scaler"):
-            self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        return int(state["step"])
 
     def _phase(self, iterator: Iterator[Batch], views: Iterator[ViewBatch | None], step: int) -> int:
         """Steps until the phase's batches end."""
@@ -218,7 +207,7 @@ class Trainer:
         objective = mean_objective(objectives) if self.tasks is None else self.tasks.descend()
         self.tasks = None
         if config.optimiser.clip_norm:
-            clip_gradients(self.fabric, self.wrapped, self.optimiser, config.optimiser.clip_norm)
+            clip_gradients(self.fabric, self.wrapped, self.optimiser, config.optimiser.clip_norm, step + 1)
         self.optimiser.step()
         if self.average is not None:
             self.average.update(self.network)
@@ -255,7 +244,7 @@ class Trainer:
         parts = {"loss": objective.total, **objective.parts}
         values = {name: mean_everywhere(self.fabric, part, objective.measure) for name, part in parts.items()}
         if not isfinite(values["loss"]):
-            raise TrainingError(f"the loss is not finite at step {step}: lower the learning rate, or train in float32")
+            raise TrainingError(f"the loss is not finite at step {step}: {DIVERGED}")
         values |= learning_rates(self.config.optimiser, step - 1, self.config.steps)
         if self.logbook is not None:
             self.logbook.write(step, {**values, "images_per_second": rate, "waiting": waiting})
@@ -272,27 +261,19 @@ class Trainer:
         if asked:
             if self.saved != step:
                 self._checkpoint(step)
-            raise TrainingStopped(step, self.config.steps, asked)
+            raise TrainingStopped(step, self.config.steps, asked, self.saved)
 
     def _checkpoint(self, step: int) -> None:
         if self.logbook is not None:
             self.logbook.flush()
-        self.saved = step
-        random = gather_everywhere(self.fabric, random_states())
+        state, written = self.state.gather(step, self.onlooker.best), False
         if self.fabric.global_rank == 0:
-            state = {
-                "network": self.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "random": random,
-                "scaler": self.fabric.strategy.precision.state_dict(),  # empty but for float16
-                "best": self.onlooker.best,
-                "average": None if self.average is None else self.average.state_dict(),
-            }
-            self.checkpoints.write(step, state)
-        self.fabric.barrier()
+            written = self.checkpoints.write(step, state)
+        if largest_everywhere(self.fabric, int(written)):
+            self.saved = step
 
     def _finish(self) -> Path:
-        path = self.folder.path / "model.safetensors"
+        path = self.folder.model
         if self.fabric.global_rank == 0:
             write_tensors(path, averaged_network(self.network, self.average).state_dict(), self.spec)
         self.fabric.barrier()

@@ -69,9 +69,12 @@ def batch_measure(batch: Batch, loss: LossConfig) -> Tensor:
     """
     if not isinstance(loss, SegmentationLoss):
         return batch.valid.sum().to(torch.float32)
-    known = batch.target != IGNORED
-    weights = _class_weights(loss, batch.target.device)
-    return (known.sum() if weights is None else weights[batch.target[known]].sum()).to(torch.float32)
+    known = batch.target[batch.target != IGNORED]
+    weights = _class_weights(loss, known.device)
+    if weights is None:
+        return torch.tensor(known.numel(), dtype=torch.float32, device=known.device)
+    # A label beyond the classes is the loss's to complain of.
+    return weights[known.clamp(max=len(weights) - 1)].sum()
 
 
 def share_of_step(part: Objective, everywhere: Tensor, processes: int) -> Tensor:
@@ -168,9 +171,9 @@ def select_source(batch: Batch, raw: Tensor, auxiliary: Tensor | None, source: i
 
 
 def slice_batch(batch: Batch, number: int, parts: int) -> Batch:
-    """Part `number` of `parts`, in order; the last takes what is left over."""
-    share = batch.image.shape[0] // parts
-    chosen = slice(number * share, None if number == parts - 1 else (number + 1) * share)
+    """Part `number` of `parts`, in order, as even as can be."""
+    samples = batch.image.shape[0]
+    chosen = slice(number * samples // parts, (number + 1) * samples // parts)
     return batch._replace(
         image=batch.image[chosen],
         target=batch.target[chosen],

@@ -19,6 +19,9 @@ from dptkit.training.config import Optimiser
 PEAK_LR = "peak_lr"
 """Key of a parameter group: its learning rate before the schedule."""
 
+DIVERGED = "lower the learning rate, or train in float32"
+"""What to do where numbers grow beyond all bounds."""
+
 
 def build_optimiser(network: DPT, config: Optimiser) -> torch.optim.Optimizer:
     """Two rates: the encoder's and the decoder's (reassemble, fusion, heads). Norms, biases, tokens do not decay.
@@ -68,7 +71,8 @@ def schedule_share(config: Optimiser, step: int, steps: int) -> float:
     """The learning rate at a step as a share of its peak: a pure function, so resuming needs no state.
 
     poly: (1 - t)^power. cosine: half a cosine to `final_share`. one_cycle: cosine up over the warm-up (at least 30% of
-    the run if no warm-up is given), cosine down. Linear warm-up before the others.
+    the run if no warm-up is given), cosine down; momentum stays, where torch's OneCycleLR lowers it at the peak. Linear
+    warm-up before the others.
     """
     warmup = config.warmup_steps
     if config.schedule == "one_cycle":
@@ -91,19 +95,16 @@ def set_learning_rates(optimiser: torch.optim.Optimizer, share: float) -> None:
         group["lr"] = group[PEAK_LR] * share
 
 
-def clip_gradients(fabric: Fabric, network: Any, optimiser: Any, norm: float) -> None:
-    """Shorten the gradient to `norm`. network, optimiser: as `fabric.setup` gave them.
+def clip_gradients(fabric: Fabric, network: Any, optimiser: Any, norm: float, step: int) -> None:
+    """Shorten the gradient to `norm`. network, optimiser: as `fabric.setup` gave them. step: for the message.
 
     Where float16 gradients are scaled, one that overflowed is left to the scaler, which skips the step and scales less
     from then on. Raises TrainingError for any other that is not finite.
     """
+    found = fabric.clip_gradients(network, optimiser, max_norm=norm, error_if_nonfinite=False)
     scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
-    try:
-        fabric.clip_gradients(network, optimiser, max_norm=norm, error_if_nonfinite=not scaled)
-    except RuntimeError as error:
-        if "non-finite" not in str(error):
-            raise
-        raise TrainingError("a gradient is not finite: lower the learning rate, or train in float32") from None
+    if found is not None and not scaled and not found.isfinite():
+        raise TrainingError(f"a gradient is not finite at step {step}: {DIVERGED}")
 
 
 def freeze_batch_norm(network: nn.Module, *, everywhere: bool) -> None:

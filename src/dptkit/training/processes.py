@@ -19,7 +19,7 @@ def sum_everywhere(fabric: Fabric, values: Tensor) -> Tensor:
 def mean_everywhere(fabric: Fabric, value: Tensor, measure: Tensor) -> float:
     """A loss over the global batch, of which this process knows its part, by how much each process counts."""
     total, weight = sum_everywhere(fabric, torch.stack([value.detach().float() * measure, measure])).tolist()
-    return float(total / max(weight, 1))
+    return float(total / (weight or 1))
 
 
 def largest_everywhere(fabric: Fabric, number: int) -> int:

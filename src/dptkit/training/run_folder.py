@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from dptkit.version import __version__
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "lightning-fabric", "numba", "embreex")
 LOG = "log.csv"
 VALIDATION_LOG = "validation.csv"
+MAY_CHANGE = ("workers", "checkpoint_every", "keep_checkpoints", "log_every", "panels_every", "tensorboard")
+"""Keys of a configuration that may be other when a run goes on: they do not change what is learned."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,18 @@ class RunFolder:
     def open(self, config: TrainConfig, datasets: Mapping[str, Dataset]) -> None:
         """Begin the run, or find it begun already. datasets: by their keys in the configuration.
 
-        Raises TrainingError if the folder holds a run of another configuration, or of data that have changed since.
+        Raises TrainingError if the folder holds a run of another configuration, or of data that have changed since, or
+        files that are not of this run and would be lost.
         """
         data = {key: describe_dataset(dataset) for key, dataset in datasets.items()}
         if self.check_same(config):
             self._check_same_data(data)
             return
+        for path in (self.model, self.best, self.path / LOG, self.path / VALIDATION_LOG, self.checkpoints):
+            if path.exists():
+                raise TrainingError(
+                    f"{self.path}: has {path.name}, but no run.json that says of which run; name another folder"
+                )
         content = {
             "config": to_plain(config),
             "working_folder": str(Path.cwd()),
@@ -79,28 +89,73 @@ class RunFolder:
     def best(self) -> Path:
         return self.path / "best.safetensors"
 
+    @property
+    def model(self) -> Path:
+        """The trained model."""
+        return self.path / "model.safetensors"
+
     def begun_with(self) -> TrainConfig | None:
         """The configuration of the run that the folder holds; None if it holds none."""
         if not self.record.is_file():
             return None
-        return parse_config(json.loads(self.record.read_text("utf-8"))["config"], str(self.record))
+        try:
+            content = json.loads(self.record.read_text("utf-8"))["config"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise TrainingError(
+                f"{self.record}: broken, so that nobody knows of which run; name another folder"
+            ) from None
+        return parse_config(content, str(self.record))
 
     def check_same(self, config: TrainConfig) -> bool:
         """Whether the run was begun before. Raises TrainingError if with another configuration."""
         begun = self.begun_with()
-        if begun is not None and begun != config:
-            changed = [key for key, value in to_plain(config).items() if to_plain(begun)[key] != value]
+        if begun is None:
+            return False
+        before = to_plain(begun)
+        changed = [key for key, value in to_plain(config).items() if before[key] != value and key not in MAY_CHANGE]
+        if changed:
             raise TrainingError(
                 f"{self.path}: holds a run of another configuration: {', '.join(changed)} differ; name another"
             )
-        return begun is not None
+        return True
+
+    def lock(self) -> int | None:
+        """Keep other processes from training here until the returned descriptor is closed, or this process ends.
+
+        None where the system has no such locks. Raises TrainingError if another process has it.
+        """
+        if sys.platform == "win32":
+            return None
+        import fcntl
+
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            # Unlike flock's, this lock is not inherited by loader workers, which may outlive a killed process.
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise TrainingError(f"{self.path}: another process is training there; name another folder") from None
+            return None
+        return descriptor
+
+    def remove_half_files(self) -> None:
+        """What a killed process was writing: as large as a checkpoint, and of no use. Only for who has the lock."""
+        for pattern in (".*-*.part", "checkpoints/.*-*.part", "panels/.*-*.part"):
+            for path in self.path.glob(pattern):
+                with suppress(OSError):
+                    path.unlink()
 
     def keep_logs_up_to(self, step: int) -> None:
         """Forget what was logged after the checkpoint that the run goes on from."""
         for log in (self.path / LOG, self.path / VALIDATION_LOG):
             if log.is_file():
                 header, *rows = log.read_text("utf-8").splitlines() or [""]
-                kept = [row for row in rows if row.split(",", 1)[0].isdigit() and int(row.split(",", 1)[0]) <= step]
+                whole = (row.split(",") for row in rows if row.count(",") == header.count(","))
+                kept = [",".join(row) for row in whole if row[0].isdigit() and int(row[0]) <= step]
                 if kept:
                     write_bytes(log, ("\n".join([header, *kept]) + "\n").encode())
                 else:

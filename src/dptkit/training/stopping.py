@@ -13,14 +13,15 @@ _SAME_REQUEST = 1.0
 
 
 class TrainingStopped(Exception):  # noqa: N818 - asked for, not an error
-    """A run that was asked to stop, and did after `step` steps, all of which are in a checkpoint.
+    """A run that was asked to stop, and did after `step` steps.
 
-    signal: the number of the signal that asked; a command that ends by it exits with 128 more.
+    signal: the number of the signal that asked; a command that ends by it exits with 128 more. saved: the steps that
+    are in a checkpoint, fewer than `step` where the disk was full.
     """
 
-    def __init__(self, step: int, steps: int, signal_number: int) -> None:
+    def __init__(self, step: int, steps: int, signal_number: int, saved: int) -> None:
         super().__init__(f"stopped after step {step} of {steps}")
-        self.step, self.steps, self.signal = step, steps, signal_number
+        self.step, self.steps, self.signal, self.saved = step, steps, signal_number, saved
 
 
 class StopRequest:

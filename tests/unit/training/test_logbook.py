@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 
 from dptkit.cli.train_screen import describe_seconds, plain_line
 from dptkit.data.batches import Batch
+from dptkit.errors import TrainingError
 from dptkit.presets import PRESETS
 from dptkit.training.config import DepthLoss, ModelStart, OnDisk, Phase, TrainConfig
 from dptkit.training.logbook import Logbook
@@ -47,10 +49,33 @@ def test_going_on_from_a_checkpoint_no_step_is_logged_twice(tmp_path: Path) -> N
         ["6", "46"],
     ]
     assert [row[1] for row in rows(tmp_path / "validation.csv")[1:]] == ["1", "1", "1", "4", "4", "4"]
-    # Killed before its first checkpoint, a run begins anew.
-    logbook = Logbook(folder, 0, tensorboard=False)
-    logbook.write(1, {"loss": 7.0})
+    # Killed before its first checkpoint, a run begins anew, and validates before its first step again.
+    for _ in range(2):
+        logbook = Logbook(folder, None, tensorboard=False)
+        logbook.write_validation(0, {"validation": 7.0})
+        logbook.write(1, {"loss": 7.0})
+        logbook.close()
     assert rows(tmp_path / "log.csv") == [["step", "loss"], ["1", "7"]]
+    assert rows(tmp_path / "validation.csv") == [["step", "validation"], ["0", "7"]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX locks")
+def test_one_process_trains_in_a_folder_and_takes_away_what_a_killed_one_left(tmp_path: Path) -> None:
+    half = tmp_path / "checkpoints" / ".step_000000010.ckpt.123-0badcafe.part"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    holds = "import fcntl; f = open('.lock', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('has it', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holds], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "has it\n"
+        with pytest.raises(TrainingError, match="another process is training there"):
+            Logbook(RunFolder(tmp_path), None, tensorboard=False)
+        assert half.exists()
+        other.kill()
+    Logbook(RunFolder(tmp_path), None, tensorboard=False).close()
+    assert not half.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")

@@ -37,7 +37,7 @@ def random_batch(loss: LossConfig) -> Batch:
     return Batch(torch.zeros(4, 3, 8, 8), target, valid, torch.zeros(4), "inverse_depth", ("",) * 4)
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("parts", [2, 3, 4])
 @pytest.mark.parametrize(
     "loss",
     [

@@ -16,6 +16,8 @@ from lightning_fabric.plugins.precision import MixedPrecision
 import miniatures
 from dptkit.errors import ConfigError, DataError, TrainingError, UnknownModelError
 from dptkit.presets import PRESETS
+from dptkit.training import loop
+from dptkit.training.checkpoint import CheckpointFolder
 from dptkit.training.config import (
     DepthLoss,
     MetricLoss,
@@ -28,6 +30,7 @@ from dptkit.training.config import (
 )
 from dptkit.training.loop import Progress, Trainer
 from dptkit.training.start import build_start
+from dptkit.training.stopping import StopRequest, TrainingStopped
 from dptkit.weights.load import load_model
 from dptkit.weights.tensor_file import read_tensors
 
@@ -203,6 +206,34 @@ def test_accumulation_and_checkpointing_change_memory_and_not_the_result(tmp_pat
     assert losses_of(tmp_path / "frugal") == pytest.approx(losses_of(tmp_path / "plain"), rel=1e-4)  # six digits
 
 
+def test_weights_that_are_not_finite_never_reach_a_checkpoint(tmp_path: Path, depth_root: Path) -> None:
+    """With a log too sparse to see it: all checkpoints that are kept would be worthless."""
+    config = replace(config_for(depth_root, "dpt-lite", DepthLoss()), log_every=100, checkpoint_every=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "schedule_share", lambda optimiser, step, steps: 1e30 if step == 2 else 0.0)
+        with pytest.raises(TrainingError, match="weights are not finite after step"):
+            Trainer(config, tmp_path / "run").train()
+    state = CheckpointFolder(tmp_path / "run" / "checkpoints", 2).read_newest()
+    assert state is not None
+    assert all(tensor.isfinite().all() for tensor in state["network"].values())
+
+
+def test_stopping_on_a_full_disk_says_what_is_saved(
+    tmp_path: Path, depth_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config_for(depth_root, "dpt-lite", DepthLoss()), steps=4, checkpoint_every=1)
+    write = CheckpointFolder.write
+    monkeypatch.setattr(CheckpointFolder, "write", lambda self, step, state: step < 2 and write(self, step, state))
+    stop = StopRequest()
+
+    def ask(progress: Progress) -> None:
+        stop.signal = 15 if progress.step == 2 else 0
+
+    with pytest.raises(TrainingStopped) as stopped:
+        Trainer(config, tmp_path / "run", ask, stop).train()
+    assert (stopped.value.step, stopped.value.saved) == (2, 1)
+
+
 def test_going_on_in_float16_keeps_the_scale_of_gradients(tmp_path: Path, depth_root: Path) -> None:
     """A run on a GPU in miniature: the scaler, which doubles the scale after three good steps, goes on counting."""
     config = replace(config_for(depth_root, "dpt-large", DepthLoss()), steps=4, checkpoint_every=2)
@@ -238,7 +269,7 @@ def test_a_gradient_that_overflows_is_skipped_in_float16_and_said_otherwise(tmp_
     trainer.build(datasets, None)
     with torch.no_grad():
         trainer.network.get_parameter("head.conv1.bias").fill_(torch.nan)
-    with pytest.raises(TrainingError, match="a gradient is not finite: lower the learning rate"):
+    with pytest.raises(TrainingError, match="a gradient is not finite at step 1: lower the learning rate"):
         trainer._step(next(trainer.batches(datasets).from_step(0)), None, 0)
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 import miniatures
 from dptkit.errors import ConfigError, TrainingError
 from dptkit.model.build import build_model
+from dptkit.training import run_state
 from dptkit.training.checkpoint import CheckpointFolder, random_states, set_random_states
 from dptkit.training.config import (
     DepthLoss,
@@ -30,6 +32,7 @@ from dptkit.training.config import (
 )
 from dptkit.training.optimiser import PEAK_LR, MovingAverage, build_optimiser, schedule_share
 from dptkit.training.run_folder import RunFolder
+from dptkit.training.run_state import RunState
 from dptkit.training.sources import by_key
 
 CONFIG = TrainConfig(
@@ -85,6 +88,13 @@ def test_several_objectives_need_gradients_without_a_scaler() -> None:
     replace(CONFIG, optimiser=mgda, precision="bf16-mixed", devices=2, loss=SegmentationLoss())
     with pytest.raises(ConfigError, match="no 16-mixed"):
         replace(CONFIG, optimiser=mgda, precision="16-mixed")
+
+
+def test_a_batch_must_have_a_picture_for_every_process_and_part() -> None:
+    replace(CONFIG, accumulate=2, phases=(Phase(0, 64, 5),))
+    for changes in ({"accumulate": 3}, {"devices": 2, "nodes": 2}, {"devices": 2, "accumulate": 2}):
+        with pytest.raises(ConfigError, match=r"phases\.1\.batch_size: 2 pictures cannot be shared"):
+            replace(CONFIG, **changes)
 
 
 def test_phases_must_begin_at_zero_and_rise() -> None:
@@ -210,8 +220,34 @@ def test_data_that_changed_are_another_run(tmp_path: Path) -> None:
     folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
     with pytest.raises(TrainingError, match=r"validation\.0 has changed since the run began: 2 samples then, 1 now"):
         folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(1)]))
+    # A smaller machine, or a disk that is nearly full, is no reason to begin anew; what changes weights is.
+    less = replace(CONFIG, workers=0, keep_checkpoints=1, checkpoint_every=5, log_every=1)
+    folder.open(less, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
+    with pytest.raises(TrainingError, match=r"another configuration: steps, seed differ"):
+        folder.open(replace(less, steps=20, seed=1), {})
     assert read_config(folder.record) == CONFIG
     assert read_config(folder.record, ["steps=7"]).steps == 7
+
+
+@pytest.mark.parametrize("name", ["log.csv", "model.safetensors", "checkpoints/step_000000010.ckpt"])
+def test_files_of_who_knows_what_run_are_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(TrainingError, match=rf"has {name.split('/')[0]}, but no run\.json"):
+        RunFolder(tmp_path).open(CONFIG, {})
+    assert (tmp_path / name).read_text() == "mine"
+    assert not (tmp_path / "run.json").exists()
+    (tmp_path / "run.json").write_text("")
+    with pytest.raises(TrainingError, match=r"run\.json: broken"):
+        RunFolder(tmp_path).open(CONFIG, {})
+
+
+def test_processes_that_do_not_share_a_folder_do_not_train_past_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = miniatures.build_miniature("dpt-large")
+    state = RunState(Fabric(accelerator="cpu"), network, torch.optim.SGD(network.parameters()), None)
+    monkeypatch.setattr(run_state, "gather_everywhere", lambda fabric, value: [20, value])
+    with pytest.raises(TrainingError, match=r"different steps, \[0, 20\]: all need the same run's folder"):
+        state.restore(None, 0)
 
 
 class TestCheckpoints:
@@ -245,6 +281,41 @@ class TestCheckpoints:
         with pytest.raises(TrainingError, match="none of its 2"):
             folder.read_newest()
 
+    def test_a_bit_that_flipped_is_noticed_wherever_it_is(self, tmp_path: Path) -> None:
+        """Torch by itself loads most of these files: with another weight, or without one of the keys."""
+        folder = CheckpointFolder(tmp_path, 2)
+        whole = {"network": {"weight": torch.randn(40, 40)}, "best": 0.5, "random": [{"python": [3, [1, 2], None]}]}
+        for step in (10, 20):
+            folder.write(step, whole)
+        newest = tmp_path / "step_000000020.ckpt"
+        data = newest.read_bytes()
+        found = []
+        for place in range(5, 8 * len(data), 8 * len(data) // 150):
+            flipped = bytearray(data)
+            flipped[place // 8] ^= 1 << place % 8
+            newest.write_bytes(flipped)
+            state = folder.read_newest()
+            assert state is not None
+            assert torch.equal(state["network"]["weight"], whole["network"]["weight"])
+            assert all(state[key] == whole[key] for key in ("best", "random"))
+            found.append(state["step"])
+        # Padding and dates may be anything.
+        assert found.count(10) > 100
+
+    @pytest.mark.parametrize("keep", [1, 2])
+    def test_broken_ones_do_not_drive_out_the_good_one(self, tmp_path: Path, keep: int) -> None:
+        folder = CheckpointFolder(tmp_path, 3)
+        for step in (10, 20, 30):
+            folder.write(step, {"value": torch.tensor(step)})
+        for step in (20, 30):
+            (tmp_path / f"step_{step:09d}.ckpt").write_bytes(b"")
+        folder = replace(folder, keep=keep)
+        assert folder.write(12, {"value": torch.tensor(12)})
+        state = folder.read_newest()
+        assert state is not None
+        assert state["step"] == 12
+        assert len(list(tmp_path.iterdir())) == keep
+
     @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
     def test_a_full_disk_keeps_the_older_one(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         import resource
@@ -256,11 +327,11 @@ class TestCheckpoints:
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
         try:
-            folder.write(20, {"value": torch.randn(1_000_000)})
+            assert not folder.write(20, {"value": torch.randn(1_000_000)})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             signal.signal(signal.SIGXFSZ, handler)
-        assert "not written" in caplog.text
+        assert "step 20 not written: File too large" in caplog.text
         assert [path.name for path in tmp_path.iterdir()] == ["step_000000010.ckpt"]
 
 
