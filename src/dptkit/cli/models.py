@@ -31,7 +31,7 @@ def models(
             return 0
         for key, value in facts.items():
             text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-            typer.echo(f"{key.replace('_', ' '):<12}{text}")
+            typer.echo(f"{key.replace('_', ' ').replace('license', 'licence'):<12}{text}")
         return 0
     rows = [_row(preset.name) for preset in PRESETS.values()]
     if as_json:
@@ -68,7 +68,7 @@ def _file_facts(model: str) -> dict[str, Any]:
         "gives": _gives(spec),
         "input": f"{height}x{width} (height x width), {spec.preprocess.policy}, multiples of "
         f"{spec.preprocess.multiple_of}",
-        "licence": spec.license,
+        "license": spec.license,
         "trained_on": spec.trained_on,
     }
     if isinstance(spec.decoding, SegmentationDecoding):

@@ -49,6 +49,10 @@ def open_folder(
     """
     require_folder("folder", root)
     if (root / "manifest.csv").is_file():
+        if scale is not None:
+            raise DataError(
+                f"{printable(root / 'manifest.csv')}: says each picture's scale itself, in the column scale"
+            )
         splits = manifest_splits(root)
         if split == "all" and "all" not in splits:
             return _whole_manifest(root, splits, sources).require(split)

@@ -29,6 +29,8 @@ def test_a_manifest_with_splits_keeps_them(tmp_path: Path) -> None:
     assert names(open_folder(tmp_path, "val")) == ["other/three"]
     with pytest.raises(DataError, match="no split 'test'; there is train, val"):
         open_folder(tmp_path, "test")
+    with pytest.raises(DataError, match="says each picture's scale itself"):
+        open_folder(tmp_path, "train", scale=0.5)
 
 
 def test_of_a_manifest_without_splits_whole_groups_are_held_out(tmp_path: Path) -> None:

@@ -292,8 +292,13 @@ def test_published_weights_of_dpt_lite_are_the_bundled_ones() -> None:
 def test_the_commands_of_the_guide_are_understood() -> None:
     text = (CONFIGS.parent / "docs" / "finetune.md").read_text("utf-8").replace("\\\n", " ")
     commands = [shlex.split(line) for line in text.splitlines() if line.startswith("dpt train ")]
-    assert commands
+    found = []
     for _, _, config, *rest in commands:
         overrides = rest[: rest.index("-o")] + rest[rest.index("-o") + 2 :]
         read = read_config(CONFIGS.parent / config, overrides)
-        assert (read.model.metric_cap_m, read.steps, read.optimiser.warmup_steps) == (10, 80, 10)
+        assert read.doubts() == []
+        found.append((read.name, read.model.metric_cap_m, read.steps, read.optimiser.warmup_steps))
+    assert found == [("finetune-depth", 10, 80, 10), ("finetune-segmentation", None, 1000, 50)]
+    assert "scale=0.0005" in text
+    scaled = read_config(CONFIGS / "finetune-depth.yaml", ["scale=0.0005"])
+    assert {source.options["scale"] for source in (*scaled.sources, *scaled.validation)} == {0.0005}  # type: ignore[union-attr]
