@@ -108,7 +108,7 @@ def test_models_says_all_of_one(tmp_path: Path) -> None:
     assert ran.code == 0
     lines = {line[:12].strip(): line[12:] for line in ran.lines}
     assert (lines["name"], lines["gives"], lines["licence"]) == ("mine", "metres, to 80", "CC-BY-4.0")
-    assert lines["input"].startswith("384x384 (height x width)")
+    assert lines["input"].startswith("352x1216 (height x width)")
     assert lines["trained on"] == "my street"
     street = json.loads("\n".join(dpt("models", "dpt-lite-street", "--json").lines))
     assert (street["classes"][0], street["license"]) == ("sky", "CC-BY-NC-4.0")
