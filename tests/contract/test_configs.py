@@ -78,8 +78,8 @@ def in_miniature(config: TrainConfig, folder: Path) -> TrainConfig:
     return replace(
         config,
         model=replace(config.model, **start_files(config, folder)),  # type: ignore[arg-type]
-        sources=tuple(tree_of(source, folder) for source in config.sources),
-        validation=tuple(tree_of(source, folder) for source in config.validation),
+        sources=tuple(tree_of(source, folder, config.loss.kind) for source in config.sources),
+        validation=tuple(tree_of(source, folder, config.loss.kind) for source in config.validation),
         teacher=small_teacher(config, folder),
         augment=replace(config.augment, long_side=70, border=(0, 0, 0, 0)),  # the trees have no frame
         phases=(Phase(0, small_size(config.phases[0]), 4),),
@@ -103,9 +103,10 @@ def small_size(phase: Phase) -> int | tuple[int, int]:
     return height if isinstance(phase.size, int) else (height, width)
 
 
-def tree_of(source: OnDisk | Procedural, folder: Path) -> OnDisk:
+def tree_of(source: OnDisk | Procedural, folder: Path, loss: str) -> OnDisk:
     assert isinstance(source, OnDisk)
-    name = NAME_OF_TREE.get(source.dataset, source.dataset.replace("-", "_"))
+    own = source.dataset == "folder" and loss == "segmentation"
+    name = "labels" if own else NAME_OF_TREE.get(source.dataset, source.dataset.replace("-", "_"))
     tree = TREES[name](folder / name)
     return replace(source, dataset=tree.name, root=str(folder / name), split=tree.split, options=tree.options)
 

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from dptkit.config import ModelSpec
+
 
 def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print an array of JSON objects, with sources.")] = False,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Only this one, with all that is known: a name or a file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with sources.")] = False,
 ) -> int:
-    """List the published models: task, parameters, licence, size, and whether their weights are here."""
+    """List the published models: task, parameters, licence, size, and whether their weights are here.
+
+    Of a model file, as `dpt train` writes it: what it gives, its unit or classes, input size, licence and data.
+    """
     import json
 
     from dptkit.presets import PRESETS
 
+    if model is not None:
+        facts = _file_facts(model)
+        if as_json:
+            typer.echo(json.dumps(facts, indent=2))
+            return 0
+        for key, value in facts.items():
+            text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+            typer.echo(f"{key.replace('_', ' ').replace('license', 'licence'):<12}{text}")
+        return 0
     rows = [_row(preset.name) for preset in PRESETS.values()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -28,6 +46,48 @@ def models(
     return 0
 
 
+def _file_facts(model: str) -> dict[str, Any]:
+    """What a model is, by name or by the specification that its file carries. No weights are read.
+
+    Raises UnknownModelError, or WeightsError for a file that carries none.
+    """
+    from dptkit.config import SegmentationDecoding
+    from dptkit.errors import WeightsError
+    from dptkit.presets import find_preset
+    from dptkit.weights.locate import read_spec
+    from dptkit.weights.published import model_file
+
+    path = model_file(model)
+    spec = find_preset(model).spec if path is None else read_spec(path)
+    if spec is None:
+        raise WeightsError(f"{model}: carries no specification: bare weights, or not a safetensors file of ours")
+    height, width = spec.preprocess.size
+    facts: dict[str, Any] = {
+        "name": spec.name,
+        "task": spec.task,
+        "gives": _gives(spec),
+        "input": f"{height}x{width} (height x width), {spec.preprocess.policy}, multiples of "
+        f"{spec.preprocess.multiple_of}",
+        "license": spec.license,
+        "trained_on": spec.trained_on,
+    }
+    if isinstance(spec.decoding, SegmentationDecoding):
+        facts["classes"] = list(spec.decoding.class_names)
+    if path is not None:
+        facts["file"] = f"{path}, {path.stat().st_size / 1e6:.1f} MB"
+    return facts
+
+
+def _gives(spec: ModelSpec) -> str:
+    from dptkit.config import DepthDecoding
+
+    if not isinstance(spec.decoding, DepthDecoding):
+        return f"{len(spec.decoding.class_names)} classes"
+    if spec.decoding.quantity == "inverse_depth":
+        return "relative inverse depth"
+    return f"metres, to {spec.decoding.cap_m:g}"
+
+
 def _columns(row: dict[str, Any]) -> tuple[str, ...]:
     about = "" if row["size_exact"] else "about "
     parameters, size = f"{row['parameters'] / 1e6:.1f} M", f"{about}{row['size'] / 1e6:.0f} MB"
@@ -35,18 +95,12 @@ def _columns(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _row(name: str) -> dict[str, Any]:
-    from dptkit.config import DepthDecoding
     from dptkit.presets import PRESETS
     from dptkit.weights.cache import is_cached
     from dptkit.weights.published import bundled_path
 
     preset = PRESETS[name]
     spec = preset.spec
-    decoding = spec.decoding
-    if isinstance(decoding, DepthDecoding):
-        gives = "relative inverse depth" if decoding.quantity == "inverse_depth" else f"metres, to {decoding.cap_m:g}"
-    else:
-        gives = f"{len(decoding.class_names)} classes"
     if preset.bundled is not None:
         state, size, exact = "bundled", bundled_path(preset.bundled).stat().st_size, True
     else:
@@ -63,7 +117,7 @@ def _row(name: str) -> dict[str, Any]:
         "size_exact": exact,
         "license": spec.license,
         "weights": state,
-        "gives": gives,
+        "gives": _gives(spec),
         "trained_on": spec.trained_on,
         "sources": [source.url or source.manual for source in preset.sources],
     }

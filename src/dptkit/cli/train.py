@@ -39,6 +39,8 @@ def train(
 
     wanted = read_config(config, overrides or [])
     folder = output or Path("runs") / wanted.name
+    for doubt in wanted.doubts():
+        typer.echo(f"dpt: {doubt}", err=True)
     settle_process()
     return _check(wanted, folder) if check else _train(wanted, folder)
 
@@ -89,6 +91,9 @@ def _train(config: TrainConfig, folder: Path) -> int:
         return 128 + stopped.signal
     if trainer.fabric.global_rank == 0:
         typer.echo(f"{path}: {config.name}, {config.steps} steps")
+        best = trainer.folder.best_validation()
+        if best is not None:
+            typer.echo(f"{trainer.folder.best}: the smallest validation loss, {best[1]:.4g}, after step {best[0]}")
     return 0
 
 

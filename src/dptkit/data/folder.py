@@ -118,18 +118,22 @@ def open_pairs(
 
 
 def open_labels(root: Path, split: str) -> PairedFiles:
-    """Pictures with class ids: SPLIT/images, SPLIT/labels and classes.txt, one name a line, id 0 first."""
+    """Pictures with class ids: SPLIT/images, SPLIT/labels and classes.txt, one name a line, id 0 first.
+
+    Split "" is images/ and labels/ in ROOT itself.
+    """
     require_folder("labels", root)
     names = tuple(read_lines(require_file("labels", root, CLASSES, "one class name a line, id 0 first")))
     check_split("labels", split, label_splits(root))
-    require_folder("labels", root, f"{split}/images", f"{split}/labels")
+    base = f"{split}/" if split else ""
+    require_folder("labels", root, f"{base}images", f"{base}labels")
     pictures = _stems(root / split / "images", IMAGE_SUFFIXES, "", "")
     truths = _stems(root / split / "labels", (".png",), "", "")
     decode = partial(decode_labels, classes=len(names))
     pairs = tuple(
         Pair(
-            f"{split}/images/{pictures.get(stem, stem + '.jpg')}",
-            (f"{split}/labels/{truths.get(stem, stem + '.png')}",),
+            f"{base}images/{pictures.get(stem, stem + '.jpg')}",
+            (f"{base}labels/{truths.get(stem, stem + '.png')}",),
             stem,
             stem.rpartition("/")[0],
             decode,
@@ -140,8 +144,10 @@ def open_labels(root: Path, split: str) -> PairedFiles:
 
 
 def label_splits(root: Path) -> tuple[str, ...]:
-    """The subfolders that have images/ or labels/ in them."""
-    return tuple(name for name in subfolders(root) if {"images", "labels"} & set(subfolders(root / name)))
+    """The subfolders that have images/ or labels/ in them; "" alone for a folder that has them itself."""
+    parts = {"images", "labels"}
+    found = tuple(name for name in subfolders(root) if parts & set(subfolders(root / name)))
+    return found or (("",) if parts <= set(subfolders(root)) else ())
 
 
 def decode_values(paths: Sequence[Path], *, kind: Kind, scale: float) -> Target:

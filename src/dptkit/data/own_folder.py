@@ -3,7 +3,7 @@
 ROOT/manifest.csv                                  as `manifest`
 ROOT/images/x.jpg, ROOT/depth/x.png                as `pairs`, whole or in ROOT/train and ROOT/val
 ROOT/x.jpg, ROOT/x_depth.png                       pairs in one folder, whole or in ROOT/train and ROOT/val
-ROOT/classes.txt, ROOT/SPLIT/images, .../labels    class ids, as `labels`
+ROOT/classes.txt, ROOT/SPLIT/images, .../labels    class ids, as `labels`; or images/ and labels/ in ROOT, whole
 
 Where nobody divided the samples, a tenth is held out as split "val", or what comes near it in whole groups (of the
 manifest, or subfolders), the smallest first; of a single group the last by name, as neighbours in a video are alike.
@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from dptkit.data.folder import CLASSES, Kind, manifest_splits, open_labels, open_manifest, open_pairs
+from dptkit.data.folder import CLASSES, Kind, label_splits, manifest_splits, open_labels, open_manifest, open_pairs
 from dptkit.data.held_out import held_groups
 from dptkit.data.pairs import MissingFilesError, PairedFiles, check_split, names_in, require_folder
 from dptkit.errors import DataError
@@ -49,6 +49,10 @@ def open_folder(
     """
     require_folder("folder", root)
     if (root / "manifest.csv").is_file():
+        if scale is not None:
+            raise DataError(
+                f"{printable(root / 'manifest.csv')}: says each picture's scale itself, in the column scale"
+            )
         splits = manifest_splits(root)
         if split == "all" and "all" not in splits:
             return _whole_manifest(root, splits, sources).require(split)
@@ -57,10 +61,14 @@ def open_folder(
             return hold_out(whole, split).require(split)
         return open_manifest(root, split, sources=sources)
     if (root / CLASSES).is_file():
-        return open_labels(root, split)
+        return _open_labels(root, split)
     check_split("folder", split, SPLITS)
     parts = _parts(root)
     if not parts:
+        if (root / "labels").is_dir():
+            raise DataError(
+                f"folder: {printable(root)} has labels/, but no {CLASSES}: one class name a line, id 0 first"
+            )
         raise DataError(
             f"folder: {printable(root)} has no manifest.csv, no {CLASSES}, no images/ and depth/, and no x.jpg beside "
             f"x{_ENDING}.png (in itself, or in train/ and val/)"
@@ -74,6 +82,14 @@ def open_folder(
     return hold_out(_open_part(root, only, parts[only], kind, scale), split).require(split)
 
 
+def _open_labels(root: Path, split: str) -> PairedFiles:
+    if label_splits(root) != ("",):
+        return open_labels(root, split)
+    check_split("folder", split, SPLITS)
+    whole = _even_in_part(partial(open_labels, root, ""))
+    return (whole if split == "all" else hold_out(whole, split)).require(split)
+
+
 def lies_in_pairs(root: Path) -> bool:
     """Whether pictures and depth lie in `root` as `open_folder` finds them, in one of the ways without a manifest."""
     return bool(_parts(root))
@@ -84,7 +100,10 @@ def hold_out(dataset: PairedFiles, split: str) -> PairedFiles:
     pairs = dataset.pairs
     wanted = max(1, len(pairs) // HELD_OUT)
     if len(pairs) < 2:
-        raise DataError(f"folder: {printable(dataset.root)} has a single pair; nothing can be held out to validate")
+        raise DataError(
+            f"folder: {printable(dataset.root)} has a single pair; nothing can be held out as val: split all is "
+            "everything"
+        )
     if len({pair.group for pair in pairs}) == 1:
         held = {pair.name for pair in sorted(pairs, key=lambda pair: pair.name)[-wanted:]}
     else:

@@ -127,7 +127,8 @@ class PairedFiles:
     def require(self, split: str) -> PairedFiles:
         """Itself, if it has pairs and all their files are there. Raises DataError, MissingFilesError."""
         if not self.pairs:
-            raise DataError(f"{self.name}: no pairs for split {split!r} in {printable(self.root)}")
+            where = f" for split {split!r}" if split else ""
+            raise DataError(f"{self.name}: no pairs{where} in {printable(self.root)}")
         require_present(self, self.root, split, self.missing_files())
         return self
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -18,6 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from dptkit.errors import ConfigError
 from dptkit.training.config import TrainConfig, parse_config
 from dptkit.training.config_data import FORBID, OnDisk
+from dptkit.training.config_mistakes import describe_mistake
 from dptkit.training.config_overrides import apply_overrides, read_yaml, take_shortcuts
 from dptkit.training.miniature import SIDE
 
@@ -166,13 +166,7 @@ def _parse(content: Mapping[str, Any], where: str) -> AblationFile:
     try:
         return TypeAdapter(AblationFile).validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        known = {name for part in (AblationFile, Variant, ScoredSet, Scoring) for name in part.__dataclass_fields__}
-        last = str(first["loc"][-1])
-        near = get_close_matches(last, known - {last}, n=1) if last not in known else []
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{where}: {key}: {first['msg']}{hint}") from None
+        raise ConfigError(f"{where}: {describe_mistake(error, content, AblationFile)}") from None
 
 
 def _check(file: AblationFile, path: Path) -> None:

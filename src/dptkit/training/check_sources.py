@@ -16,6 +16,9 @@ from dptkit.errors import DataError, DptkitError
 from dptkit.training.config import DepthLoss, MetricLoss, OnDisk, Procedural, SegmentationLoss, TrainConfig
 from dptkit.training.sources import build_augmentation, describe_source
 
+_LOOKED_AT = 8
+"""Pictures, from all over a data set, that are looked at where the first has no ground truth."""
+
 
 @dataclass(frozen=True)
 class SourceReport:
@@ -44,9 +47,22 @@ def check_first_samples(config: TrainConfig, datasets: Sequence[Dataset], spec: 
         if isinstance(source, Procedural) and isinstance(config.loss, DepthLoss):
             continue  # it gives inverse depth, and its first picture takes long
         try:
-            _check_sample(dataset[0], config, spec)
+            first = dataset[0]
+            _check_sample(first, config, spec)
+            _check_measured(dataset, first)
         except DataError as error:
             raise DataError(f"sources.{number} ({describe_source(source)}): {error}") from None
+
+
+def _check_measured(dataset: Dataset, first: Sample) -> None:
+    """A picture without ground truth is no harm among others; many are a folder of something else."""
+    if not first.valid.any():
+        places = sorted({round(k * (len(dataset) - 1) / _LOOKED_AT) for k in range(1, _LOOKED_AT + 1)})
+        if not any(dataset[place].valid.any() for place in places):
+            raise DataError(
+                f"nothing is valid in {len(places)} pictures looked at, such as {first.name}: where ground truth is 0 "
+                "(of classes, 255) there is none"
+            )
 
 
 def check_source(

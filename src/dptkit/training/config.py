@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from dptkit.errors import ConfigError
-from dptkit.training.config_data import FORBID, Augment, OnDisk, Phase, Positive, Procedural, Share, Source
+from dptkit.training.config_data import FORBID, Augment, OnDisk, Phase, Positive, Procedural, Source
+from dptkit.training.config_mistakes import describe_mistake
 from dptkit.training.config_model import ModelStart
 from dptkit.training.config_objective import DepthLoss, LossConfig, MetricLoss, Optimiser, SegmentationLoss
 from dptkit.training.config_overrides import apply_overrides, read_yaml, take_shortcuts
-from dptkit.training.teacher_config import TEACHER_SECTIONS, Teacher
+from dptkit.training.teacher_config import Teacher
 
 __all__ = [
+    "UNSTATED",
     "Augment",
     "DepthLoss",
     "LossConfig",
@@ -39,6 +40,10 @@ __all__ = [
 ]
 
 
+UNSTATED = "unstated"
+"""`TrainConfig.license` and `trained_on` of a file that says nothing of them."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One run. `steps` counts optimiser steps; a step sees `batch_size` of its phase, over all processes together.
@@ -55,14 +60,14 @@ class TrainConfig:
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     optimiser: Optimiser = field(default_factory=Optimiser)
     augment: Augment = field(default_factory=Augment)
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**62)] = 0
     workers: Annotated[int, Field(ge=0)] = 2
     accumulate: Positive = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False
     gradient_checkpointing: bool = False
     sync_batch_norm: bool = False
-    ema_decay: Share = 0.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     devices: Positive = 1
     nodes: Positive = 1
     validation: tuple[Source, ...] = ()
@@ -73,8 +78,8 @@ class TrainConfig:
     log_every: Positive = 50
     tensorboard: bool = False
     panels_every: Annotated[int, Field(ge=0)] = 0
-    license: str = "unstated"
-    trained_on: str = "unstated"
+    license: str = UNSTATED
+    trained_on: str = UNSTATED
     teacher: Teacher | None = None
 
     def __post_init__(self) -> None:
@@ -89,7 +94,7 @@ class TrainConfig:
                     f"processes (devices x nodes), each with at least {self.accumulate} (accumulate)"
                 )
         if self.validate_every and not self.validation:
-            raise ConfigError("validate_every: there are no validation sources")
+            raise ConfigError("validate_every: there are no validation sources; set it to 0")
         for problem in (self.model.problem(), self.augment.problem()):
             if problem is not None:
                 raise ConfigError(problem)
@@ -110,6 +115,20 @@ class TrainConfig:
         """The phase that a step belongs to."""
         return [phase for phase in self.phases if phase.start <= step][-1]
 
+    def doubts(self) -> list[str]:
+        """What can be meant, and mostly is not; each one line."""
+        found = []
+        warmup, steps = self.optimiser.warmup_steps, self.steps
+        if warmup >= steps and self.optimiser.encoder_lr + self.optimiser.decoder_lr > 0:
+            found.append(f"optimiser.warmup_steps: {warmup} of {steps} steps: learning rates stay below what is set")
+        for number, held in enumerate(self.validation):
+            for other, source in enumerate(self.sources):
+                if isinstance(held, OnDisk) and isinstance(source, OnDisk):
+                    same = (held.dataset, held.root, held.options) == (source.dataset, source.root, source.options)
+                    if same and source.split in (held.split, "all"):
+                        found.append(f"validation.{number}: its pictures are trained on too, in sources.{other}")
+        return found
+
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """A YAML file, with `key.sub=value`, or a short name of the file's own, replacing values (in YAML too).
@@ -128,21 +147,9 @@ def parse_config(content: Mapping[str, Any], where: str) -> TrainConfig:
     try:
         return TypeAdapter(TrainConfig).validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        value = first["input"]
-        said = f", not {value!r}" if isinstance(value, (str, float)) and "keyword" not in first["type"] else ""
-        raise ConfigError(f"{where}: {key}: {first['msg']}{said}{_nearest(str(first['loc'][-1]))}") from None
+        raise ConfigError(f"{where}: {describe_mistake(error, content, TrainConfig)}") from None
 
 
 def to_plain(config: TrainConfig) -> dict[str, Any]:
     """The configuration as plain values, which `parse_config` gives back equal."""
     return asdict(config)
-
-
-def _nearest(key: str) -> str:
-    data = (Procedural, OnDisk, Augment, Phase)
-    sections = (TrainConfig, ModelStart, *data, DepthLoss, MetricLoss, SegmentationLoss, Optimiser, *TEACHER_SECTIONS)
-    known = {name for section in sections for name in section.__dataclass_fields__}
-    near = get_close_matches(key, known - {key}, n=1) if key not in known else []
-    return f"; did you mean {near[0]}?" if near else ""

@@ -28,7 +28,7 @@ class ModelStart:
 
     For what comes out:
     classes: "data" takes the first source's own class list instead of the architecture's. Both heads are then new,
-        whatever `weights` says; all else starts from them.
+        unless `weights` is a file with that very list; all else starts from it.
     metric_cap_m: makes a relative architecture a metric one, valid to so many metres; before the first step its scale
         and shift are found from at most `metric_samples` samples (paper section 4.1, `training/metric_start.py`).
     size: (height, width) that pictures are brought to where the trained model predicts, if not the architecture's.

@@ -6,12 +6,15 @@ A file may name `shortcuts`, such as {data: [sources.0.root, validation.0.root]}
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from dptkit.errors import ConfigError
+
+_POWER = re.compile(r"[-+]?\d+[eE][-+]?\d+")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -51,40 +54,66 @@ def apply_overrides(
 ) -> None:
     """Set each `key=value` in place, values in YAML. known: the keys that a configuration may have at its top.
 
+    What stands for a text stays as it is typed: data=007 and data=no are folders. Of a key given twice the last counts.
     Raises ConfigError for what is not written so, or names nothing, with the nearest name.
     """
-    import yaml
-
     for override in overrides:
         key, separator, text = override.partition("=")
-        if not separator:
+        if not separator or not key:
             raise ConfigError(f"{override!r}: an override is written key=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"{override!r}: the value is not readable YAML") from None
+        if not text.strip():
+            raise ConfigError(f"{override}: there is no value; null stands for none")
         top = key.partition(".")[0]
         if top not in known and key not in shortcuts:
-            near = get_close_matches(key, [*shortcuts, *known], n=1)
-            short = f"; short names of this configuration: {', '.join(shortcuts)}" if shortcuts else ""
-            raise ConfigError(f"{override}: no key {top}{f'; did you mean {near[0]}?' if near else short}")
+            raise ConfigError(f"{override}: no key {top}{_hint(top, content, shortcuts, known)}")
+        value = _read_value(override, text)
         # teacher=FILE names the teacher and leaves the rest of that section as it is.
         if key == "teacher" and isinstance(value, str) and isinstance(content.get(key), dict):
             key = "teacher.weights"
         for target in shortcuts.get(key, (key,)):
-            _set(content, target, value)
+            _set(content, target, value, text.strip())
 
 
-def _set(content: Any, key: str, value: Any) -> None:
+def _read_value(override: str, text: str) -> Any:
+    import yaml
+
+    if _POWER.fullmatch(text.strip()):
+        return float(text)  # PyYAML takes 1e3 for text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}: the value is not readable YAML") from None
+
+
+def _hint(top: str, content: Mapping[str, Any], shortcuts: Mapping[str, Sequence[str]], known: Collection[str]) -> str:
+    deeper = [path for path in _paths(content) if path.endswith(f".{top}")]
+    near = deeper or get_close_matches(top, {*shortcuts, *known} - {top}, n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; short names of this configuration: {', '.join(shortcuts)}" if shortcuts else ""
+
+
+def _paths(content: Any, start: str = "") -> Iterator[str]:
+    """Every key of a file, as an override names it."""
+    below = enumerate(content) if isinstance(content, list) else content.items() if isinstance(content, dict) else ()
+    for key, value in below:
+        yield f"{start}{key}"
+        yield from _paths(value, f"{start}{key}.")
+
+
+def _set(content: Any, key: str, value: Any, text: str) -> None:
     *path, last = key.split(".")
     for part in path:
         content = content[_place(content, part, key)] if isinstance(content, list) else content.setdefault(part, {})
         if not isinstance(content, (dict, list)):
             raise ConfigError(f"{key}: {part} is a single value, nothing lies below it")
-    content[_place(content, last, key) if isinstance(content, list) else last] = value
+    place: Any = _place(content, last, key) if isinstance(content, list) else last
+    present = content[place] if isinstance(content, list) else content.get(place)
+    typed = isinstance(present, str) and value is not None and text[0] not in "\"'[{"
+    content[place] = text if typed else value
 
 
 def _place(content: list[Any], part: str, key: str) -> int:
     if not part.isdigit() or int(part) >= len(content):
-        raise ConfigError(f"{key}: {part!r} is not a place in a list of {len(content)}")
+        raise ConfigError(f"{key}: {part!r} is not a place in a list of {len(content)}, counted from 0")
     return int(part)

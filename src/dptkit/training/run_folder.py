@@ -94,6 +94,15 @@ class RunFolder:
         """The trained model."""
         return self.path / "model.safetensors"
 
+    def best_validation(self) -> tuple[int, float] | None:
+        """Step and validation loss of the model in `best.safetensors`; None without one."""
+        log = self.path / VALIDATION_LOG
+        if not (self.best.is_file() and log.is_file()):
+            return None
+        with log.open(newline="", encoding="utf-8") as file:
+            rows = [(int(row["step"]), float(row["validation"])) for row in csv.DictReader(file)]
+        return min(rows, key=lambda row: row[1], default=None)
+
     def begun_with(self) -> TrainConfig | None:
         """The configuration of the run that the folder holds; None if it holds none."""
         if not self.record.is_file():

@@ -18,7 +18,6 @@ from dptkit.config import ModelSpec
 from dptkit.data.augment import Augment
 from dptkit.data.batches import MixedBatches
 from dptkit.data.mixing import Mixture
-from dptkit.data.registry import open_dataset
 from dptkit.data.strong_augment import StrongAugment
 from dptkit.data.unlabelled import WithoutGroundTruth
 from dptkit.data.views import MixedViews, ViewBatch, neighbours, view_loader
@@ -26,11 +25,11 @@ from dptkit.errors import TrainingError
 from dptkit.image_io.atomic import write_bytes
 from dptkit.model.dpt import DPT
 from dptkit.shapes import Bool, Float
-from dptkit.training.config import LossConfig, SegmentationLoss, TrainConfig
+from dptkit.training.config import LossConfig, OnDisk, SegmentationLoss, TrainConfig
 from dptkit.training.losses import affine_invariant_distillation_loss, segmentation_loss
 from dptkit.training.objective import run_network
 from dptkit.training.optimiser import MovingAverage
-from dptkit.training.sources import build_cropping
+from dptkit.training.sources import build_cropping, open_source
 from dptkit.training.teacher import PseudoLabels, Teacher, averaged_teacher, check_teacher, load_teacher
 from dptkit.training.teacher_config import AVERAGE, TeacherConfig
 
@@ -49,8 +48,10 @@ class SemiSupervised:
         self.config, self.teacher, self.spec = config, teacher, spec
         self.rank, self.ranks = rank, ranks
         self.datasets = [
-            open_dataset(source.dataset, Path(source.root), source.split, **source.options)
-            for source in teacher.sources
+            open_source(
+                OnDisk(source.dataset, source.root, source.split, options=source.options), f"teacher.sources.{n}"
+            )
+            for n, source in enumerate(teacher.sources)
         ]
         self.loaded = None if teacher.weights == AVERAGE else load_teacher(teacher)
         sizes = {side for phase in config.phases for crop in phase.crops for side in crop}

@@ -22,7 +22,7 @@ from dptkit.model.build import build_model
 from dptkit.model.dpt import DPT
 from dptkit.model.heads import DepthHead
 from dptkit.presets import PRESETS, find_architecture
-from dptkit.training.config import MetricLoss, ModelStart, SegmentationLoss, TrainConfig
+from dptkit.training.config import UNSTATED, MetricLoss, ModelStart, SegmentationLoss, TrainConfig
 from dptkit.training.miniature import shrink
 from dptkit.training.sources import open_source
 from dptkit.weights.encoder import load_encoder
@@ -39,14 +39,16 @@ def build_spec(config: TrainConfig) -> ModelSpec:
     Of a relative architecture that becomes metric, scale and shift are those of `metric_start`, not yet known here.
     Raises DataError if the classes are the data's and it cannot be opened.
     """
+    _check_name(config.model)
     spec = find_architecture(config.model.architecture)
+    _check_crops(config, spec.preprocess.multiple_of)
     own = _own_spec(config.model)
     if own is not None:
         spec = replace(spec, model=own.model)  # that of the file, pruned
     wanted = "segmentation" if isinstance(config.loss, SegmentationLoss) else "depth"
     if spec.task != wanted:
         raise ConfigError(f"{config.name}: {spec.name} is for {spec.task}, the loss for {wanted}")
-    spec = replace(spec, name=config.name, license=config.license, trained_on=config.trained_on)
+    spec = replace(_with_terms(spec, config), name=config.name)
     if config.model.size is not None:
         spec = replace(spec, preprocess=replace(spec.preprocess, size=config.model.size))
     if config.model.transformer_depth is not None:
@@ -68,12 +70,59 @@ def _check_class_weights(spec: ModelSpec, config: TrainConfig) -> None:
             raise ConfigError(f"{config.name}: loss.class_weights: {weights} for {classes} classes")
 
 
+def _check_name(start: ModelStart) -> None:
+    """A file where a network's name belongs, as `dpt depth --model` takes it."""
+    if Path(start.architecture).is_file():
+        own = read_spec(Path(start.architecture))
+        name = next((name for name, preset in PRESETS.items() if own and preset.spec.model == own.model), "NAME")
+        raise ConfigError(
+            f"model.architecture: {start.architecture} is a file; name its network, and the file as its weights: "
+            f"model.architecture={name} model.weights={start.architecture}"
+        )
+
+
+def _check_crops(config: TrainConfig, multiple: int) -> None:
+    for number, phase in enumerate(config.phases):
+        for crop in phase.crops:
+            if any(side % multiple for side in crop):
+                near = "x".join(str(max(1, round(side / multiple)) * multiple) for side in crop)
+                raise ConfigError(
+                    f"phases.{number}: crops of {crop[0]}x{crop[1]}: {config.model.architecture} takes multiples of "
+                    f"{multiple}, such as {near}"
+                )
+
+
+def _with_terms(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
+    """Licence and data as the configuration states them, else what is known of the weights that the run starts from."""
+    start = config.model
+    origin = None
+    if start.body is not None or start.weights not in ("random", "published"):
+        source = start.body or start.weights
+        origin = PRESETS[source].spec if source in PRESETS else read_spec(Path(source))
+    elif start.weights == "published":
+        origin = spec
+    license_, trained_on = config.license, config.trained_on
+    if origin is not None and license_ == UNSTATED:
+        license_ = f"{UNSTATED}; starts from {origin.name}: {origin.license}"
+    if origin is not None and trained_on == UNSTATED:
+        trained_on = f"{UNSTATED}; starts from {origin.name}: {origin.trained_on}"
+    return replace(spec, license=license_, trained_on=trained_on)
+
+
 def _own_spec(start: ModelStart) -> ModelSpec | None:
     """What `weights` holds, where it is the architecture with heads or neurons taken out (`dpt prune`)."""
     own = read_spec(Path(start.weights))
     if own is None or own.model.encoder.blocks is None:
         return None
     return own if unpruned(own.model) == find_architecture(start.architecture).model else None
+
+
+def _own_classes(start: ModelStart) -> tuple[str, ...] | None:
+    """Those that `weights` knows, where it is a file of the architecture with a class list of its own."""
+    own, published = read_spec(Path(start.weights)), find_architecture(start.architecture)
+    if own is None or not isinstance(own.decoding, SegmentationDecoding):
+        return None
+    return own.decoding.class_names if replace(own.model, head=published.model.head) == published.model else None
 
 
 def _with_depth(model: ModelConfig, depth: int) -> ModelConfig:
@@ -118,7 +167,7 @@ def _metric(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
 
 
 def _with_classes_of_data(spec: ModelSpec, config: TrainConfig) -> ModelSpec:
-    names = tuple(getattr(open_source(config.sources[0]), "class_names", ()))
+    names = tuple(getattr(open_source(config.sources[0], "sources.0"), "class_names", ()))
     if not names:
         raise ConfigError(f"{config.name}: model.classes: the first source does not say what its classes are")
     head = spec.model.head
@@ -148,6 +197,8 @@ def build_start(config: TrainConfig) -> DPT:
     network = build_model(spec.model)
     if start.weights != "random" or start.body is not None:
         loaded = _load(config) if start.body is None else load_model(start.body).network
+        if isinstance(spec.decoding, SegmentationDecoding) and _own_classes(start) == spec.decoding.class_names:
+            return loaded
         return _with_body(network, loaded, start.body or start.architecture)
     if isinstance(network.head, DepthHead) and network.head.non_negative:
         # A head that begins below zero everywhere has no gradient behind its last ReLU, and never learns.
@@ -174,7 +225,7 @@ def _with_body(network: DPT, other: DPT, name: str) -> DPT:
 
 def _load(config: TrainConfig) -> DPT:
     name, weights = config.model.architecture, config.model.weights
-    if _own_spec(config.model) is not None:
+    if _own_spec(config.model) is not None or (config.model.classes is not None and _own_classes(config.model)):
         return load_model(weights).network.requires_grad_(True)
     if name in PRESETS:
         return load_model(name, None if weights == "published" else weights).network.requires_grad_(True)

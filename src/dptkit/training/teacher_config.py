@@ -109,5 +109,3 @@ def _named_weights(value: object) -> object:
 
 Teacher = Annotated[TeacherConfig, BeforeValidator(_named_weights)]
 """A `TeacherConfig`; a single text is its `weights`, so that `teacher=FILE` replaces those of a section."""
-
-TEACHER_SECTIONS = (TeacherConfig, Pictures, Strong, Confidence)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import stat
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +52,8 @@ def write_tensors(
 ) -> None:
     """Write safetensors (or, for a name ending in .pt or .pth, a PyTorch state dict), atomically.
 
-    `spec` goes into the metadata of a safetensors file, which makes it a whole model; `notes` do beside it.
+    `spec` goes into the metadata of a safetensors file, which makes it a whole model; `notes` do beside it. The same
+    tensors and texts give the same bytes.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
@@ -65,8 +68,21 @@ def write_tensors(
             save_file(contiguous, temporary, metadata=metadata)
         except SafetensorError as error:
             raise OutputWriteError(f"cannot write {path}: {error}") from None
+        _sort_metadata(temporary)
         # safetensors makes files that only their owner may read.
         temporary.chmod(mode)
+
+
+def _sort_metadata(path: Path) -> None:
+    """safetensors writes the metadata in an order of chance, so that equal models would have other hashes."""
+    with path.open("r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # as it was written but for the order; the format pads with spaces
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def _read_safetensors(path: Path) -> TensorFile:

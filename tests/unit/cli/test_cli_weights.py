@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -97,6 +98,25 @@ def test_models_as_json() -> None:
     for row in rows:
         assert {"name", "task", "parameters", "license", "size", "weights"} <= set(row)
         assert row["size"] > row["parameters"]
+
+
+def test_models_says_all_of_one(tmp_path: Path) -> None:
+    """Of a run's file what a user must know before using its numbers: unit, range, input, licence; or its classes."""
+    spec = replace(PRESETS["dpt-hybrid-kitti"].spec, name="mine", license="CC-BY-4.0", trained_on="my street")
+    write_tensors(tmp_path / "mine.safetensors", {"nothing": torch.zeros(1)}, spec)
+    ran = dpt("models", tmp_path / "mine.safetensors")
+    assert ran.code == 0
+    lines = {line[:12].strip(): line[12:] for line in ran.lines}
+    assert (lines["name"], lines["gives"], lines["licence"]) == ("mine", "metres, to 80", "CC-BY-4.0")
+    assert lines["input"].startswith("352x1216 (height x width)")
+    assert lines["trained on"] == "my street"
+    street = json.loads("\n".join(dpt("models", "dpt-lite-street", "--json").lines))
+    assert (street["classes"][0], street["license"]) == ("sky", "CC-BY-NC-4.0")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "bare.pt")
+    for model, said in (("bare.pt", "carries no specification"), ("nowhere.pt", "no such model file")):
+        failed = dpt("models", tmp_path / model)
+        assert failed.code in (1, 2)
+        assert said in failed.errors[0]
 
 
 def test_pull_fetches_once_and_models_shows_it(published: dict[str, Tensor], cache: Path) -> None:

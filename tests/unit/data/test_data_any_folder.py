@@ -29,6 +29,8 @@ def test_a_manifest_with_splits_keeps_them(tmp_path: Path) -> None:
     assert names(open_folder(tmp_path, "val")) == ["other/three"]
     with pytest.raises(DataError, match="no split 'test'; there is train, val"):
         open_folder(tmp_path, "test")
+    with pytest.raises(DataError, match="says each picture's scale itself"):
+        open_folder(tmp_path, "train", scale=0.5)
 
 
 def test_of_a_manifest_without_splits_whole_groups_are_held_out(tmp_path: Path) -> None:
@@ -128,3 +130,23 @@ def test_a_broken_part_does_not_stop_the_other(tmp_path: Path) -> None:
     assert names(open_folder(tmp_path, "train")) == ["a"]
     with pytest.raises(DataError, match=r"val/depth/b\.png"):
         open_folder(tmp_path, "all")
+
+
+def test_class_ids_that_nobody_divided(tmp_path: Path) -> None:
+    for index in range(20):
+        picture(tmp_path / f"images/{index:02d}.jpg")
+        grey(tmp_path / f"labels/{index:02d}.png", (CODES > 0).astype(np.uint8))
+    text(tmp_path / "classes.txt", "road\nrest\n")
+    train, val = open_folder(tmp_path, "train"), open_folder(tmp_path, "val")
+    assert names(val) == ["18", "19"]
+    assert names(open_folder(tmp_path, "all")) == names(train) + names(val)
+    assert train.class_names == ("road", "rest")
+    assert train[0].quantity == "labels"
+    assert splits_of("labels", tmp_path) == ("",)
+    (tmp_path / "labels" / "05.png").unlink()
+    with pytest.raises(DataError, match=r"labels/05\.png"):
+        open_folder(tmp_path, "train")
+    assert len(open_folder(tmp_path, "val")) == 2
+    (tmp_path / "classes.txt").unlink()
+    with pytest.raises(DataError, match=r"has labels/, but no classes\.txt"):
+        open_folder(tmp_path, "train")

@@ -17,7 +17,7 @@ from dptkit.errors import DataError, DptkitError, TrainingError
 from dptkit.presets import PRESETS
 from dptkit.training import check
 from dptkit.training.check import check_run
-from dptkit.training.check_sources import check_source
+from dptkit.training.check_sources import check_first_samples, check_source
 from dptkit.training.config import (
     DepthLoss,
     MetricLoss,
@@ -28,6 +28,7 @@ from dptkit.training.config import (
     SegmentationLoss,
     TrainConfig,
 )
+from dptkit.training.start import build_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 
@@ -133,6 +134,26 @@ def test_a_run_is_tried_and_leaves_nothing(
     assert report.needed_bytes > 3 * report.checkpoint_bytes
     print_report(report)
     assert "of this process" in capsys.readouterr().out
+
+
+class Empty(Made):
+    """Ground truth in one of the pictures alone, or in none."""
+
+    def __init__(self, measured: int | None) -> None:
+        super().__init__(sample_of("depth_m", "m"))
+        self.measured = measured
+
+    def __getitem__(self, index: int) -> Sample:
+        return sample_of("depth_m", "m", valid=index == self.measured)
+
+
+def test_data_without_any_ground_truth_do_not_begin_a_run() -> None:
+    """Relative losses of nothing are 0: the run would end as if it had learned."""
+    config = config_with(DepthLoss())
+    spec = build_spec(config)
+    check_first_samples(config, [Empty(6)], spec)
+    with pytest.raises(DataError, match=r"^sources\.0 \(manifest in data, train\): nothing is valid in 7 pictures"):
+        check_first_samples(config, [Empty(None)], spec)
 
 
 def test_what_is_wrong_with_the_folder_is_said(

@@ -256,8 +256,8 @@ def test_the_teacher_is_named_on_the_command_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "overrides", "message"),
     [
-        ("", ["teacher=large.safetensors"], r"teacher\.sources: Field required"),
-        ("", ["teacher.sources=[]"], r"teacher\.sources: Tuple should have at least 1 item"),
+        ("", ["teacher=large.safetensors"], r"teacher\.sources: is missing"),
+        ("", ["teacher.sources=[]"], r"teacher\.sources: must not be empty"),
         ("", ["teacher.sources=[photos]"], "set ema_decay"),
         ("{sources: [a], weights: b, wieght: 2}", [], r"wieght.*did you mean weight\?"),
         ("{sources: [a], weights: b}", ["teacher.strong.cutmx=1"], r"cutmx.*did you mean cutmix\?"),

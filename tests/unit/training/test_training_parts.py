@@ -65,6 +65,20 @@ def test_values_are_replaced_from_the_command_line(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("optimiser.decoder_rl=1", r"decoder_rl.*did you mean decoder_lr\?"),
+        ("optimizer.decoder_lr=1", r"no key optimizer; did you mean optimiser\?"),
+        ("optimiser.lr=1", r"optimiser\.lr: no such key; there is kind, encoder_lr, decoder_lr"),
+        ("batch_size=1", r"did you mean phases\.0\.batch_size\?"),
+        ("phases.0.start=a", r"yaml: phases\.0\.start: must be a valid integer, not 'a'$"),
+        ("phases.0.size=0", r"yaml: phases\.0\.size: must be greater than or equal to 1, not 0$"),
+        ("loss=metric_depth", r"loss: must hold keys and values, as in loss=\{kind: metric_depth\}"),
+        ("loss={kind: metric}", r"loss\.kind: must be one of 'relative_depth', 'metric_depth', 'segmentation', not"),
+        ("sources.0.rot=x", r"yaml: sources\.0\.rot: no such key; did you mean root\?"),
+        ("sources.0.root=", r"sources\.0\.root=: there is no value"),
+        ("augment.scale=1.3", r"augment\.scale: must be a list in brackets, not 1\.3"),
+        ("seed=-1", r"seed: must be greater than or equal to 0, not -1"),
+        ("ema_decay=1", r"ema_decay: must be less than 1"),
+        ("teacher=dpt-large", r"yaml: teacher\.sources: is missing$"),
+        ("=3", "key=value"),
         ("steps=0", "steps"),
         ("steps", "key=value"),
         ("phases.3.size=1", "not a place in a list of 1"),
@@ -81,6 +95,24 @@ def test_mistakes_are_named(tmp_path: Path, override: str, message: str) -> None
     with pytest.raises(ConfigError, match=message) as caught:
         read_config(path, [override])
     assert "\n" not in str(caught.value)
+
+
+def test_texts_stay_as_they_are_typed(tmp_path: Path) -> None:
+    """YAML reads 007, no and 2024-01-01 as a number, False and a date: they are folders."""
+    path = tmp_path / "c.yaml"
+    path.write_text(YAML)
+    for folder in ("007", "no", "2024-01-01", "a: b", "my #1"):
+        assert read_config(path, [f"sources.0.root={folder}"]).sources[0].root == folder  # type: ignore[union-attr]
+    assert read_config(path, ["steps=1e3", "steps=2e3"]).steps == 2000
+
+
+def test_what_is_mostly_not_meant_is_said() -> None:
+    assert CONFIG.doubts() == []
+    slow = replace(CONFIG, optimiser=replace(CONFIG.optimiser, warmup_steps=CONFIG.steps))
+    assert "learning rates stay below" in slow.doubts()[0]
+    source = OnDisk("folder", "mine", "all")
+    seen = replace(CONFIG, sources=(source,), validation=(replace(source, split="val"), OnDisk("folder", "other")))
+    assert seen.doubts() == ["validation.0: its pictures are trained on too, in sources.0"]
 
 
 def test_several_objectives_need_gradients_without_a_scaler() -> None:

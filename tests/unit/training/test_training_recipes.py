@@ -37,6 +37,7 @@ from dptkit.training.config import (
 from dptkit.training.sources import build_augmentation
 from dptkit.training.start import build_spec, build_start
 from dptkit.weights.load import load_model
+from dptkit.weights.tensor_file import write_tensors
 
 CONFIG = TrainConfig(
     "tiny", ModelStart("dpt-lite"), (OnDisk("manifest", "data"),), DepthLoss(), 10, (Phase(0, (64, 96), 4),)
@@ -112,6 +113,38 @@ def test_fine_tuning_takes_every_depth_model() -> None:
         assert [source.root for source in (*config.sources, *config.validation)] == ["mine", "mine"]  # type: ignore[union-attr]
     metric = read_config(CONFIGS / "finetune-depth.yaml", ["cap=10", "loss={kind: metric_depth}"])
     assert (metric.model.metric_cap_m, metric.loss) == (10, MetricLoss())
+
+
+@pytest.mark.parametrize(("size", "near"), [(100, "96x96"), ((64, 90), "64x96")])
+def test_crops_that_the_network_cannot_take_are_named(size: int | tuple[int, int], near: str) -> None:
+    with pytest.raises(ConfigError, match=rf"phases\.0: crops of .*: dpt-lite takes multiples of 32, such as {near}"):
+        build_spec(replace(CONFIG, phases=(Phase(0, size, 4),)))
+
+
+def test_a_file_where_a_network_belongs_is_told_apart(tmp_path: Path) -> None:
+    """`dpt depth --model FILE` takes it, so people write model=FILE here too."""
+    file = tmp_path / "model.safetensors"
+    spec = replace(PRESETS["dpt-lite"].spec, name="mine")
+    write_tensors(file, {"nothing": torch.zeros(1)}, spec)
+    with pytest.raises(ConfigError, match=rf"model\.architecture=dpt-lite model\.weights={file}"):
+        build_spec(replace(CONFIG, model=ModelStart(str(file), "published")))
+
+
+def test_what_the_start_was_trained_on_is_carried_on(tmp_path: Path) -> None:
+    """Weights under terms keep them, unless the configuration states others."""
+    file = tmp_path / "model.safetensors"
+    mine = replace(PRESETS["dpt-lite"].spec, name="mine", license="CC-BY-4.0", trained_on="my garden")
+    write_tensors(file, {"nothing": torch.zeros(1)}, mine)
+    for start, expected in (
+        (ModelStart("dpt-lite", str(file)), ("unstated; starts from mine: CC-BY-4.0", "mine: my garden")),
+        (ModelStart("dpt-hybrid", "published"), ("unstated; starts from dpt-hybrid: MIT", "dpt-hybrid: MIX 6")),
+        (ModelStart("dpt-lite"), ("unstated", "unstated")),
+    ):
+        spec = build_spec(replace(CONFIG, model=start))
+        assert spec.license == expected[0]
+        assert expected[1] in spec.trained_on
+    stated = replace(CONFIG, model=ModelStart("dpt-lite", "published"), license="MIT", trained_on="roofs")
+    assert (build_spec(stated).license, build_spec(stated).trained_on) == ("MIT", "roofs")
 
 
 def test_crops_that_are_not_square_survive_plain_values() -> None:
@@ -221,6 +254,14 @@ def test_classes_of_the_data_need_data_that_has_some(tmp_path: Path) -> None:
     assert isinstance(spec.decoding, SegmentationDecoding)
     assert spec.decoding.class_names == tuple(f"class {k}" for k in range(12))
     assert build_start(config).head.classifier.out_channels == 12  # type: ignore[union-attr]
+    # A file with that very list keeps its heads, one with another does not.
+    network = build_start(config)
+    for names, kept in ((spec.decoding.class_names, True), (tuple("abcdefghijkl"), False)):
+        own = replace(spec, decoding=SegmentationDecoding(names, spec.decoding.palette))
+        write_tensors(tmp_path / "own.safetensors", network.state_dict(), own)
+        again = replace(config, seed=7, model=replace(start, weights=str(tmp_path / "own.safetensors")))
+        same = torch.equal(build_start(again).head.classifier.weight, network.head.classifier.weight)  # type: ignore[union-attr]
+        assert same is kept
     TREES["pairs"](tmp_path / "pairs")
     source = OnDisk("pairs", str(tmp_path / "pairs"), options={"kind": "labels"})
     with pytest.raises(ConfigError, match="does not say what its classes are"):
@@ -251,8 +292,13 @@ def test_published_weights_of_dpt_lite_are_the_bundled_ones() -> None:
 def test_the_commands_of_the_guide_are_understood() -> None:
     text = (CONFIGS.parent / "docs" / "finetune.md").read_text("utf-8").replace("\\\n", " ")
     commands = [shlex.split(line) for line in text.splitlines() if line.startswith("dpt train ")]
-    assert commands
+    found = []
     for _, _, config, *rest in commands:
         overrides = rest[: rest.index("-o")] + rest[rest.index("-o") + 2 :]
         read = read_config(CONFIGS.parent / config, overrides)
-        assert (read.model.metric_cap_m, read.steps, read.optimiser.warmup_steps) == (10, 80, 10)
+        assert read.doubts() == []
+        found.append((read.name, read.model.metric_cap_m, read.steps, read.optimiser.warmup_steps))
+    assert found == [("finetune-depth", 10, 80, 10), ("finetune-segmentation", None, 1000, 50)]
+    assert "scale=0.0005" in text
+    scaled = read_config(CONFIGS / "finetune-depth.yaml", ["scale=0.0005"])
+    assert {source.options["scale"] for source in (*scaled.sources, *scaled.validation)} == {0.0005}  # type: ignore[union-attr]

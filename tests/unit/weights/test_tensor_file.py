@@ -65,6 +65,19 @@ def test_a_wrong_specification_is_named(tmp_path: Path) -> None:
         read_tensors(tmp_path / "net.safetensors")
 
 
+def test_the_same_model_is_the_same_file(tmp_path: Path) -> None:
+    """So that a repeated run can be told by its hash. Unsorted, the order is one of 720, each time."""
+    notes = {"b": "é", "a": 'a "quoted" one', "d": "\n", "c": ""}
+    files = [tmp_path / f"{number}.safetensors" for number in range(4)]
+    for file in files:
+        write_tensors(file, STATE, notes=notes)
+    assert len({file.read_bytes() for file in files}) == 1
+    read = read_tensors(files[0]).tensors
+    assert same({name: read[name] for name in STATE}, STATE)
+    with safe_open(files[0], framework="pt") as opened:
+        assert {key: opened.metadata()[key] for key in notes} == notes
+
+
 def test_metadata_says_which_version_wrote_it(tmp_path: Path) -> None:
     write_tensors(tmp_path / "net.safetensors", STATE)
     with safe_open(tmp_path / "net.safetensors", framework="pt") as file:
