@@ -25,7 +25,10 @@ class DepthLoss:
 
 @dataclass(frozen=True)
 class MetricLoss:
-    """Scale-invariant log loss on metres (BTS), with gradient matching where ground truth is dense."""
+    """Scale-invariant log loss on metres (BTS), with gradient matching where ground truth is dense.
+
+    gradient: its weight; of log depth, normalised as for relative depth. On what the paper matches it is not published.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     variance_focus: Share = 0.85

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 import miniatures
+from dptkit.config import DepthDecoding
 from dptkit.data.batches import Batch
 from dptkit.errors import ConfigError
 from dptkit.presets import PRESETS
 from dptkit.training.config import (
     DepthLoss,
     LossConfig,
+    MetricLoss,
     ModelStart,
     OnDisk,
     Phase,
@@ -80,6 +82,21 @@ def test_least_squares_weigh_pictures_alike_whatever_their_unit() -> None:
     torch.testing.assert_close(*found)
     constant = batch._replace(target=torch.full_like(batch.target, 3))
     assert compute_objective(raw, None, constant, loss, None).total == 0
+
+
+def test_no_distance_is_no_edge() -> None:
+    """A valid target of 0 m has no logarithm; it counts for neither term."""
+    batch = random_batch(DepthLoss())
+    batch = batch._replace(quantity="depth_m", target=batch.target + 1)
+    raw, hole = torch.rand(4, 1, 8, 8), torch.rand(4, 8, 8) < 0.2
+    losses = [
+        compute_objective(raw, None, other, MetricLoss(gradient=0.5), DepthDecoding("depth_m", 0.1, 0.2, cap_m=9)).total
+        for other in (
+            batch._replace(target=torch.where(hole, 0, batch.target)),
+            batch._replace(valid=batch.valid & ~hole),
+        )
+    ]
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
 
 
 def test_a_step_without_anything_known_gives_zero() -> None:
