@@ -24,6 +24,7 @@ from dptkit.training.config import (
 )
 from dptkit.training.objective import batch_measure, compute_objective, mean_objective, share_of_step, slice_batch
 from dptkit.training.start import build_spec
+from dptkit.training.validation import validation_loss
 
 CLASSES = miniatures.CLASSES
 
@@ -97,6 +98,20 @@ def test_no_distance_is_no_edge() -> None:
         )
     ]
     torch.testing.assert_close(*losses, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("normalisation", ["median", "least_squares"])
+def test_the_scale_of_an_output_does_not_decide_which_model_is_best(normalisation: str) -> None:
+    """Published networks put out thousands: their anchor term alone is as large as what they are wrong by."""
+    loss = DepthLoss(normalisation, anchor=1.0)  # type: ignore[arg-type]
+    batch = random_batch(loss)
+    batch = batch._replace(image=torch.rand(4, 1, 8, 8, dtype=torch.float64))
+    losses = []
+    for scale in (1.0, 1e4):
+        layer = torch.nn.Conv2d(1, 1, 1).double()
+        torch.nn.init.constant_(layer.weight, scale)
+        losses.append(validation_loss(layer, [batch], loss, None, lambda moved: moved))  # type: ignore[arg-type]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # the objective is in float32
 
 
 def test_a_step_without_anything_known_gives_zero() -> None:
