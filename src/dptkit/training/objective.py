@@ -115,7 +115,7 @@ def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor
         )
         parts["gradient"], total = gradient.detach(), total + loss.gradient * gradient
     if loss.anchor:
-        anchor = output_scale_anchor(prediction)
+        anchor = output_scale_anchor(prediction, high=loss.anchor_high)
         parts["anchor"], total = anchor.detach(), total + loss.anchor * anchor
     return Objective(total, parts, measure)
 

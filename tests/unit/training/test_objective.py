@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from dptkit.training.config import (
     Phase,
     SegmentationLoss,
     TrainConfig,
+    read_config,
 )
 from dptkit.training.objective import batch_measure, compute_objective, mean_objective, share_of_step, slice_batch
 from dptkit.training.start import build_spec
@@ -112,6 +114,18 @@ def test_the_scale_of_an_output_does_not_decide_which_model_is_best(normalisatio
         torch.nn.init.constant_(layer.weight, scale)
         losses.append(validation_loss(layer, [batch], loss, None, lambda moved: moved))  # type: ignore[arg-type]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # the objective is in float32
+
+
+@pytest.mark.parametrize("name", ["finetune-depth", "recover-pruned"])
+def test_published_networks_are_not_pulled_to_another_scale(name: str) -> None:
+    """dpt-hybrid-nyu's constants (3.05e-4, 0.1378) say 1 to 5 m at raw outputs from 200 to 2800."""
+    loss = read_config(Path(__file__).parents[3] / "configs" / f"{name}.yaml").loss
+    assert isinstance(loss, DepthLoss)
+    batch = random_batch(loss)
+    raw = torch.rand(4, 1, 8, 8) * 2600 + 200
+    assert compute_objective(raw, None, batch, loss, None).parts["anchor"] == 0
+    assert compute_objective(raw, None, batch, DepthLoss(), None).parts["anchor"] > 1
+    assert compute_objective(raw * 20, None, batch, loss, None).parts["anchor"] > 1  # where float16 ends
 
 
 def test_a_step_without_anything_known_gives_zero() -> None:
