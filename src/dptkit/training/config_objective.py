@@ -12,7 +12,11 @@ from dptkit.training.config_data import FORBID, NonNegative, Positive, Share
 
 @dataclass(frozen=True)
 class DepthLoss:
-    """Weights of the relative depth losses (paper section 4.1; MiDaS). trim: share of residuals dropped per picture."""
+    """Weights of the relative depth losses (paper section 4.1; MiDaS). trim: share of residuals dropped per picture.
+
+    anchor_high: root mean square of the outputs from which on the anchor pulls them back. A run that starts from a
+    network with larger ones needs a larger value, or what that network knows is lost on the way down.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     normalisation: Literal["median", "least_squares"] = "median"
@@ -20,12 +24,16 @@ class DepthLoss:
     gradient: NonNegative = 0.5
     scales: Positive = 4
     anchor: NonNegative = 0.01
+    anchor_high: Annotated[float, Field(gt=0.1)] = 10.0
     kind: Literal["relative_depth"] = "relative_depth"
 
 
 @dataclass(frozen=True)
 class MetricLoss:
-    """Scale-invariant log loss on metres (BTS), with gradient matching where ground truth is dense."""
+    """Scale-invariant log loss on metres (BTS), with gradient matching where ground truth is dense.
+
+    gradient: its weight; of log depth, normalised as for relative depth. On what the paper matches it is not published.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
     variance_focus: Share = 0.85

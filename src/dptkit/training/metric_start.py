@@ -48,6 +48,8 @@ def robust_scale_shift(prediction: Tensor, inverse_depth: Tensor, valid: Tensor)
 
     All three [h, w]. scale = s(truth) / s(prediction), shift = t(truth) - scale * t(prediction), over valid pixels,
     with t the median (of an even number the lower middle one) and s the mean of |x - t|. None where either is constant.
+    The authors call it robust: outliers do not move t, but s is a mean, so that wild ones in the truth enlarge the
+    scale and in the prediction shrink it. The scale is never negative.
     """
     x, y = prediction[valid].double(), inverse_depth[valid].double()
     if x.numel() == 0:

@@ -118,7 +118,7 @@ def _relative(prediction: Tensor, batch: Batch, loss: DepthLoss, measure: Tensor
         )
         parts["gradient"], total = gradient.detach(), total + loss.gradient * gradient
     if loss.anchor:
-        anchor = output_scale_anchor(prediction)
+        anchor = output_scale_anchor(prediction, high=loss.anchor_high)
         parts["anchor"], total = anchor.detach(), total + loss.anchor * anchor
     return Objective(total, parts, measure)
 
@@ -144,8 +144,8 @@ def _metric(raw: Tensor, batch: Batch, loss: MetricLoss, decoding: DepthDecoding
     )
     parts, total = {"data": data.detach()}, data
     if loss.gradient:
-        log_target = batch.target.clamp(min=1e-6).log()
-        gradient = gradient_matching_loss(metres.log(), log_target, batch.valid)
+        valid = batch.valid & (batch.target > 0)
+        gradient = gradient_matching_loss(metres.log(), torch.where(valid, batch.target, 1).log(), valid)
         parts["gradient"], total = gradient.detach(), total + loss.gradient * gradient
     return Objective(total, parts, measure)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch.nn import functional as F
@@ -13,7 +14,7 @@ from dptkit.data.batches import Batch
 from dptkit.data.sample import Dataset
 from dptkit.errors import OutputWriteError
 from dptkit.model.dpt import DPT
-from dptkit.training.config import LossConfig, TrainConfig
+from dptkit.training.config import DepthLoss, LossConfig, TrainConfig
 from dptkit.training.logbook import Logbook
 from dptkit.training.objective import compute_objective
 from dptkit.training.panels import draw_panel
@@ -32,11 +33,13 @@ def validation_loss(
     decoding: DepthDecoding | None,
     to_device: Callable[[Batch], Batch],
 ) -> float:
-    """The configured loss without the auxiliary head's part, in evaluation mode and float32; the mean of the batches'.
+    """The configured loss without the auxiliary head's part and the anchor, which say nothing of how good an output is,
+    in evaluation mode and float32; the mean of the batches'.
 
     Leaves the network in evaluation mode.
     """
     network.eval()
+    loss = replace(loss, anchor=0.0) if isinstance(loss, DepthLoss) else loss
     losses = []
     for batch in batches:
         moved = to_device(batch)

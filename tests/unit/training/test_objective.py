@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 import miniatures
+from dptkit.config import DepthDecoding
 from dptkit.data.batches import Batch
 from dptkit.errors import ConfigError
 from dptkit.presets import PRESETS
 from dptkit.training.config import (
     DepthLoss,
     LossConfig,
+    MetricLoss,
     ModelStart,
     OnDisk,
     Phase,
     SegmentationLoss,
     TrainConfig,
+    read_config,
 )
 from dptkit.training.objective import batch_measure, compute_objective, mean_objective, share_of_step, slice_batch
 from dptkit.training.start import build_spec
+from dptkit.training.validation import validation_loss
 
 CLASSES = miniatures.CLASSES
 
@@ -80,6 +85,47 @@ def test_least_squares_weigh_pictures_alike_whatever_their_unit() -> None:
     torch.testing.assert_close(*found)
     constant = batch._replace(target=torch.full_like(batch.target, 3))
     assert compute_objective(raw, None, constant, loss, None).total == 0
+
+
+def test_no_distance_is_no_edge() -> None:
+    """A valid target of 0 m has no logarithm; it counts for neither term."""
+    batch = random_batch(DepthLoss())
+    batch = batch._replace(quantity="depth_m", target=batch.target + 1)
+    raw, hole = torch.rand(4, 1, 8, 8), torch.rand(4, 8, 8) < 0.2
+    losses = [
+        compute_objective(raw, None, other, MetricLoss(gradient=0.5), DepthDecoding("depth_m", 0.1, 0.2, cap_m=9)).total
+        for other in (
+            batch._replace(target=torch.where(hole, 0, batch.target)),
+            batch._replace(valid=batch.valid & ~hole),
+        )
+    ]
+    torch.testing.assert_close(*losses, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("normalisation", ["median", "least_squares"])
+def test_the_scale_of_an_output_does_not_decide_which_model_is_best(normalisation: str) -> None:
+    """Published networks put out thousands: their anchor term alone is as large as what they are wrong by."""
+    loss = DepthLoss(normalisation, anchor=1.0)  # type: ignore[arg-type]
+    batch = random_batch(loss)
+    batch = batch._replace(image=torch.rand(4, 1, 8, 8, dtype=torch.float64))
+    losses = []
+    for scale in (1.0, 1e4):
+        layer = torch.nn.Conv2d(1, 1, 1).double()
+        torch.nn.init.constant_(layer.weight, scale)
+        losses.append(validation_loss(layer, [batch], loss, None, lambda moved: moved))  # type: ignore[arg-type]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # the objective is in float32
+
+
+@pytest.mark.parametrize("name", ["finetune-depth", "recover-pruned"])
+def test_published_networks_are_not_pulled_to_another_scale(name: str) -> None:
+    """dpt-hybrid-nyu's constants (3.05e-4, 0.1378) say 1 to 5 m at raw outputs from 200 to 2800."""
+    loss = read_config(Path(__file__).parents[3] / "configs" / f"{name}.yaml").loss
+    assert isinstance(loss, DepthLoss)
+    batch = random_batch(loss)
+    raw = torch.rand(4, 1, 8, 8) * 2600 + 200
+    assert compute_objective(raw, None, batch, loss, None).parts["anchor"] == 0
+    assert compute_objective(raw, None, batch, DepthLoss(), None).parts["anchor"] > 1
+    assert compute_objective(raw * 20, None, batch, loss, None).parts["anchor"] > 1  # where float16 ends
 
 
 def test_a_step_without_anything_known_gives_zero() -> None:
