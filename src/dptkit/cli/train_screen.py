@@ -15,8 +15,8 @@ class TrainScreen:
     """Called with what a run says of itself.
 
     On a terminal, a bar on standard error with loss, learning rates, speed and time left; validations are lines above
-    it. Elsewhere a line on standard output each time. A terminal that was closed, after `disown`, does not end the run; a
-    pipe that was closed does.
+    it. Elsewhere a line on standard output each time. A terminal that was closed, after `disown`, does not end the run;
+    a pipe that was closed does.
     """
 
     def __init__(self) -> None:
