@@ -98,7 +98,7 @@ def started(place: Path, out: str, *overrides: str, config: str = "tiny.yaml") -
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not path.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
 

@@ -89,7 +89,7 @@ def _train(config: TrainConfig, folder: Path) -> int:
             where = "there" if stopped.saved == stopped.step else f"step {stopped.saved}, the last that was saved"
             typer.echo(f"dpt: {stopped}; the same command goes on from {where}, in {folder}", err=True)
         return 128 + stopped.signal
-    if trainer.fabric.global_rank == 0:
+    if trainer.fabric.global_rank == 0 and not screen.gone:
         typer.echo(f"{path}: {config.name}, {config.steps} steps")
         best = trainer.folder.best_validation()
         if best is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -13,22 +15,35 @@ class TrainScreen:
     """Called with what a run says of itself.
 
     On a terminal, a bar on standard error with loss, learning rates, speed and time left; validations are lines above
-    it. Elsewhere a line on standard output each time.
+    it. Elsewhere a line on standard output each time. A terminal that was closed, after `disown`, does not end the run;
+    a pipe that was closed does.
     """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
+        self.gone = False  # the terminal
 
     def __enter__(self) -> TrainScreen:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()
 
     def __call__(self, said: Said) -> None:
+        if self.gone:
+            return
+        try:
+            self._show(said)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            self.gone = True
+
+    def _show(self, said: Said) -> None:
         if not self._console.is_terminal:
             typer.echo(plain_line(said))
             return

@@ -74,7 +74,7 @@ class CheckpointFolder:
             return state
         if paths:
             raise TrainingError(
-                f"{self.folder}: none of its {len(paths)} checkpoints can be read; delete them to begin again"
+                f"{self.folder}: none of its {len(paths)} checkpoints can be read; delete them to begin anew"
             )
         return None
 
