@@ -122,24 +122,27 @@ class RunFolder:
     def lock(self) -> int | None:
         """Keep other processes from training here until the returned descriptor is closed, or this process ends.
 
-        None where the system has no such locks. Raises TrainingError if another process has it.
+        `.lock` says who it is. None where the system has no such locks. Raises TrainingError if another has it.
         """
         if sys.platform == "win32":
             return None
         import fcntl
 
+        path = self.path / ".lock"
         try:
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError:
             return None
         try:
             # Unlike flock's, this lock is not inherited by loader workers, which may outlive a killed process.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()} on {platform.node()}\n".encode())
         except OSError as error:
-            os.close(descriptor)
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise TrainingError(f"{self.path}: another process is training there; name another folder") from None
-            return None
+                os.close(descriptor)
+                who = path.read_text("utf-8", "replace").strip()
+                raise TrainingError(f"{self.path}: process {who} is training there; end it, or name another") from None
         return descriptor
 
     def remove_half_files(self) -> None:

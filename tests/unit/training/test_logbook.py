@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -64,17 +65,20 @@ def test_one_process_trains_in_a_folder_and_takes_away_what_a_killed_one_left(tm
     half = tmp_path / "checkpoints" / ".step_000000010.ckpt.123-0badcafe.part"
     half.parent.mkdir()
     half.write_bytes(b"half")
-    holds = "import fcntl; f = open('.lock', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('has it', flush=True); input()"
+    holds = "import fcntl; f = open('.lock', 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('has it', flush=True); input()"
+    (tmp_path / ".lock").write_text("123 on earth\n")
     with subprocess.Popen(
         [sys.executable, "-c", holds], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "has it\n"
-        with pytest.raises(TrainingError, match="another process is training there"):
+        with pytest.raises(TrainingError, match="process 123 on earth is training there"):
             Logbook(RunFolder(tmp_path), None, tensorboard=False)
         assert half.exists()
         other.kill()
-    Logbook(RunFolder(tmp_path), None, tensorboard=False).close()
+    logbook = Logbook(RunFolder(tmp_path), None, tensorboard=False)
+    assert (tmp_path / ".lock").read_text().startswith(f"{os.getpid()} on ")
+    logbook.close()
     assert not half.exists()
 
 
