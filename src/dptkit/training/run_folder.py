@@ -54,11 +54,6 @@ class RunFolder:
         if self.check_same(config):
             self._check_same_data(data)
             return
-        for path in (self.model, self.best, self.path / LOG, self.path / VALIDATION_LOG, self.checkpoints):
-            if path.exists():
-                raise TrainingError(
-                    f"{self.path}: has {path.name}, but no run.json that says of which run; name another folder"
-                )
         content = {
             "config": to_plain(config),
             "working_folder": str(Path.cwd()),
@@ -107,9 +102,10 @@ class RunFolder:
         return parse_config(content, str(self.record))
 
     def check_same(self, config: TrainConfig) -> bool:
-        """Whether the run was begun before. Raises TrainingError if with another configuration."""
+        """Whether the run was begun before. Raises TrainingError if with another configuration, or nobody knows which."""
         begun = self.begun_with()
         if begun is None:
+            self._check_unused()
             return False
         before = to_plain(begun)
         changed = [key for key, value in to_plain(config).items() if before[key] != value and key not in MAY_CHANGE]
@@ -118,6 +114,13 @@ class RunFolder:
                 f"{self.path}: holds a run of another configuration: {', '.join(changed)} differ; name another"
             )
         return True
+
+    def _check_unused(self) -> None:
+        for path in (self.model, self.best, self.path / LOG, self.path / VALIDATION_LOG, self.checkpoints):
+            if path.exists():
+                raise TrainingError(
+                    f"{self.path}: has {path.name}, but no run.json that says of which run; name another folder"
+                )
 
     def lock(self) -> int | None:
         """Keep other processes from training here until the returned descriptor is closed, or this process ends.
