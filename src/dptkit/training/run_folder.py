@@ -102,7 +102,7 @@ class RunFolder:
         return parse_config(content, str(self.record))
 
     def check_same(self, config: TrainConfig) -> bool:
-        """Whether the run was begun before. Raises TrainingError if with another configuration, or nobody knows which."""
+        """Whether the run was begun before. Raises TrainingError if with another configuration, or an unknown one."""
         begun = self.begun_with()
         if begun is None:
             self._check_unused()
