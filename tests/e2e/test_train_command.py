@@ -238,6 +238,8 @@ def kill_after_a_checkpoint(place: Path, out: str, both: list[str]) -> None:
     wait_for(wanted, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    # Those who train are in groups of their own, and live on. Without the first the second ends by itself.
+    os.kill(int((place / out / ".lock").read_text().split()[0]), signal.SIGKILL)
     assert not (place / out / "model.safetensors").exists(), "it ended before it was killed"
     states = torch.load(wanted, weights_only=True)["random"]
     # Each process draws its own numbers, as dropout does, and finds them again.

@@ -54,11 +54,6 @@ class RunFolder:
         if self.check_same(config):
             self._check_same_data(data)
             return
-        for path in (self.model, self.best, self.path / LOG, self.path / VALIDATION_LOG, self.checkpoints):
-            if path.exists():
-                raise TrainingError(
-                    f"{self.path}: has {path.name}, but no run.json that says of which run; name another folder"
-                )
         content = {
             "config": to_plain(config),
             "working_folder": str(Path.cwd()),
@@ -116,9 +111,10 @@ class RunFolder:
         return parse_config(content, str(self.record))
 
     def check_same(self, config: TrainConfig) -> bool:
-        """Whether the run was begun before. Raises TrainingError if with another configuration."""
+        """Whether the run was begun before. Raises TrainingError if with another configuration, or an unknown one."""
         begun = self.begun_with()
         if begun is None:
+            self._check_unused()
             return False
         before = to_plain(begun)
         changed = [key for key, value in to_plain(config).items() if before[key] != value and key not in MAY_CHANGE]
@@ -128,27 +124,37 @@ class RunFolder:
             )
         return True
 
+    def _check_unused(self) -> None:
+        for path in (self.model, self.best, self.path / LOG, self.path / VALIDATION_LOG, self.checkpoints):
+            if path.exists():
+                raise TrainingError(
+                    f"{self.path}: has {path.name}, but no run.json that says of which run; name another folder"
+                )
+
     def lock(self) -> int | None:
         """Keep other processes from training here until the returned descriptor is closed, or this process ends.
 
-        None where the system has no such locks. Raises TrainingError if another process has it.
+        `.lock` says who it is. None where the system has no such locks. Raises TrainingError if another has it.
         """
         if sys.platform == "win32":
             return None
         import fcntl
 
+        path = self.path / ".lock"
         try:
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError:
             return None
         try:
             # Unlike flock's, this lock is not inherited by loader workers, which may outlive a killed process.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()} on {platform.node()}\n".encode())
         except OSError as error:
-            os.close(descriptor)
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise TrainingError(f"{self.path}: another process is training there; name another folder") from None
-            return None
+                os.close(descriptor)
+                who = path.read_text("utf-8", "replace").strip()
+                raise TrainingError(f"{self.path}: process {who} is training there; end it, or name another") from None
         return descriptor
 
     def remove_half_files(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import signal
 import subprocess
 import sys
@@ -11,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
-from dptkit.cli.train_screen import describe_seconds, plain_line
+from dptkit.cli.train_screen import TrainScreen, describe_seconds, plain_line
 from dptkit.data.batches import Batch
 from dptkit.errors import TrainingError
 from dptkit.presets import PRESETS
@@ -64,17 +68,20 @@ def test_one_process_trains_in_a_folder_and_takes_away_what_a_killed_one_left(tm
     half = tmp_path / "checkpoints" / ".step_000000010.ckpt.123-0badcafe.part"
     half.parent.mkdir()
     half.write_bytes(b"half")
-    holds = "import fcntl; f = open('.lock', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('has it', flush=True); input()"
+    holds = "import fcntl; f = open('.lock', 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('has it', flush=True); input()"
+    (tmp_path / ".lock").write_text("123 on earth\n")
     with subprocess.Popen(
         [sys.executable, "-c", holds], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "has it\n"
-        with pytest.raises(TrainingError, match="another process is training there"):
+        with pytest.raises(TrainingError, match="process 123 on earth is training there"):
             Logbook(RunFolder(tmp_path), None, tensorboard=False)
         assert half.exists()
         other.kill()
-    Logbook(RunFolder(tmp_path), None, tensorboard=False).close()
+    logbook = Logbook(RunFolder(tmp_path), None, tensorboard=False)
+    assert (tmp_path / ".lock").read_text().startswith(f"{os.getpid()} on ")
+    logbook.close()
     assert not half.exists()
 
 
@@ -168,6 +175,26 @@ def test_progress_in_words() -> None:
     assert [describe_seconds(s) for s in (4.4, 99.4, 99.6, 6100, 190_000)] == [
         "4 s", "99 s", "2 min", "1 h 42 min", "2 days 4 h",
     ]  # fmt: skip
+
+
+def test_a_terminal_that_was_closed_does_not_end_a_run_and_a_closed_pipe_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, shown = Progress(1, 9, {"loss": 1.0}, 2.0, 0.0), []
+
+    def echo(line: str) -> None:
+        shown.append(line)
+        raise error
+
+    monkeypatch.setattr("typer.echo", echo)
+    with TrainScreen() as screen:
+        screen._console = Console(file=io.StringIO())
+        error: OSError = BrokenPipeError(errno.EPIPE, "broken pipe")
+        with pytest.raises(BrokenPipeError):
+            screen(said)
+        error = OSError(errno.EIO, "input/output error")
+        screen(said)
+        assert screen.gone
+        screen(said)
+    assert len(shown) == 2
 
 
 def test_the_first_signal_is_kept_its_echo_ignored_and_a_second_one_raises() -> None:
