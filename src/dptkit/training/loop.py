@@ -53,7 +53,7 @@ from dptkit.training.progress import Pace, Progress
 from dptkit.training.run_folder import RunFolder
 from dptkit.training.run_state import RunState
 from dptkit.training.semi_supervised import SemiSupervised
-from dptkit.training.sources import TrainingBatches, by_key, open_source, open_validation
+from dptkit.training.sources import TrainingBatches, by_key, open_training, open_validation
 from dptkit.training.start import build_spec, build_start, starts_metric
 from dptkit.training.stopping import StopRequest, TrainingStopped
 from dptkit.training.task_gradients import TaskGradients
@@ -124,7 +124,7 @@ class Trainer:
         if config.teacher is not None:
             ranks = fabric.global_rank, fabric.world_size
             self.unlabelled = SemiSupervised(config, config.teacher, self.spec, *ranks)
-        datasets = [open_source(source, f"sources.{number}") for number, source in enumerate(config.sources)]
+        datasets = open_training(config)
         check_first_samples(config, datasets, self.spec)
         return datasets
 

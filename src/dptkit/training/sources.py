@@ -53,9 +53,29 @@ def open_source(source: Procedural | OnDisk, key: str = "source") -> Dataset:
         raise DataError(f"{key} ({describe_source(source)}): {error}") from None
 
 
+def open_training(config: TrainConfig) -> list[Dataset]:
+    """Raises DataError, which names all that cannot be opened."""
+    return _open_all("sources", config.sources)
+
+
 def open_validation(config: TrainConfig) -> list[Dataset]:
-    """Raises DataError."""
-    return [open_source(source, f"validation.{number}") for number, source in enumerate(config.validation)]
+    """Raises DataError, which names all that cannot be opened."""
+    return _open_all("validation", config.validation)
+
+
+def _open_all(key: str, sources: Sequence[Procedural | OnDisk]) -> list[Dataset]:
+    opened: list[Dataset] = []
+    problems: dict[str, DataError] = {}
+    for number, source in enumerate(sources):
+        try:
+            opened.append(open_source(source, f"{key}.{number}"))
+        except DataError as error:
+            problems[f"{key}.{number}"] = error
+    if problems:
+        first, *others = problems
+        also = f"; nor can {', '.join(others)} be opened" if others else ""
+        raise DataError(f"{problems[first]}{also}")
+    return opened
 
 
 def by_key(**groups: Sequence[Dataset]) -> dict[str, Dataset]:

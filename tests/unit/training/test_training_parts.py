@@ -31,7 +31,7 @@ from dptkit.training.config import (
     to_plain,
 )
 from dptkit.training.optimiser import PEAK_LR, MovingAverage, build_optimiser, schedule_share
-from dptkit.training.run_folder import RunFolder
+from dptkit.training.run_folder import VALIDATION_LOG, RunFolder
 from dptkit.training.run_state import RunState
 from dptkit.training.sources import by_key
 
@@ -113,6 +113,15 @@ def test_what_is_mostly_not_meant_is_said() -> None:
     source = OnDisk("folder", "mine", "all")
     seen = replace(CONFIG, sources=(source,), validation=(replace(source, split="val"), OnDisk("folder", "other")))
     assert seen.doubts() == ["validation.0: its pictures are trained on too, in sources.0"]
+
+
+def test_which_step_is_the_best_is_known_at_the_end(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for step, loss in ((0, 0.6), (10, 0.4), (20, 0.5)):
+        folder.log(step, {"validation": loss, "best": 0.4}, VALIDATION_LOG)
+    assert folder.best_validation() is None  # no such model, as where nothing is validated
+    folder.best.touch()
+    assert folder.best_validation() == (10, 0.4)
 
 
 def test_several_objectives_need_gradients_without_a_scaler() -> None:
