@@ -65,10 +65,14 @@ def open_pictures(root: Path, split: str = "") -> PictureFolder:
 
 @dataclass(frozen=True)
 class WithoutGroundTruth:
-    """An augmentation step after which nothing is known of any pixel, whatever the sample's ground truth was."""
+    """An augmentation step that takes a sample's ground truth away, whatever it was.
+
+    valid is then where the picture is: later steps that pad or turn it leave the rest invalid.
+    """
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        return replace(_unknown(sample.image, sample.source, sample.name, sample.group), intrinsics=sample.intrinsics)
+        bare = _unknown(sample.image, sample.source, sample.name, sample.group)
+        return replace(bare, valid=np.ones_like(bare.valid), intrinsics=sample.intrinsics)
 
 
 def _unknown(image: npt.NDArray[np.uint8], source: str, name: str, group: str) -> Sample:

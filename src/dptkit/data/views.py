@@ -33,11 +33,13 @@ class ViewBatch(NamedTuple):
     """B crops, each twice. clean, strong: float32 [B, 3, h, w], normalised.
 
     from_other: bool [B, h, w], where `strong` shows the neighbour's picture (see `neighbours`) instead of its own.
+    shown: bool [B, h, w], where `clean` shows its picture; elsewhere it was padded, or turned.
     """
 
     clean: torch.Tensor
     strong: torch.Tensor
     from_other: torch.Tensor
+    shown: torch.Tensor
     names: tuple[str, ...]
 
 
@@ -79,7 +81,7 @@ class CollateViews:
                 sample, from_other[place] = cutmix(sample, views[other].strong, augmentation_rng(seed))
             strong.append(MixedSample(sample, 0))
         clean = collate([MixedSample(view.clean, 0) for view in views])
-        return ViewBatch(clean.image, collate(strong).image, torch.from_numpy(from_other), clean.names)
+        return ViewBatch(clean.image, collate(strong).image, torch.from_numpy(from_other), clean.valid, clean.names)
 
 
 def neighbours(count: int) -> list[int]:

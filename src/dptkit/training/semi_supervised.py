@@ -110,7 +110,7 @@ class SemiSupervised:
         images: ViewBatch = fabric.to_device(batch)
         with fabric.autocast():
             labels = self._teacher(fabric, network, average).label(images.clean)
-        labels = labels.mixed(neighbours(len(images.names)), images.from_other)
+        labels = labels.where(images.shown).mixed(neighbours(len(images.names)), images.from_other)
         pixels, total = labels.confidence.numel(), torch.zeros((), device=fabric.device)
         chunk = -(-len(images.names) // self.config.accumulate)
         for first in range(0, len(images.names), chunk):

@@ -30,6 +30,11 @@ class PseudoLabels(NamedTuple):
     target: Float[Tensor, "B h w"] | Int[Tensor, "B h w"]
     confidence: Float[Tensor, "B h w"]
 
+    def where(self, shown: Bool[Tensor, "B h w"]) -> PseudoLabels:
+        """Nothing is known where no picture is."""
+        target = self.target if self.target.is_floating_point() else torch.where(shown, self.target, IGNORED)
+        return PseudoLabels(target, torch.where(shown, self.confidence, 0))
+
     def mixed(self, order: list[int], from_other: Bool[Tensor, "B h w"]) -> PseudoLabels:
         """Those of pictures in which a part shows another picture of the batch: `order` says which."""
         target, confidence = (

@@ -42,13 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def views_of(folder: Path, *, cutmix: float, first: int = 0, rank: int = 0, ranks: int = 1, workers: int = 0) -> list:
     data = open_pictures(folder)
     mixture = Mixture((len(data),), 3, 4)
-    weak = Augment((WithoutGroundTruth(), RandomCrop((16, 16)), RandomFlip()))
+    weak = Augment((WithoutGroundTruth(), RandomCrop((24, 16), "pad"), RandomFlip()))
     batches = MixedBatches([data], mixture, weak, 4, first, rank, ranks)
     return list(view_loader(MixedViews(batches, StrongAugment(), cutmix), PreprocessConfig(), workers))
 
 
 def same(first: ViewBatch, second: ViewBatch) -> bool:
-    pairs = zip(first[:3], second[:3], strict=True)
+    pairs = zip(first[:4], second[:4], strict=True)
     return first.names == second.names and all(torch.equal(a, b) for a, b in pairs)
 
 
@@ -82,7 +82,8 @@ def test_ground_truth_is_taken_away() -> None:
     bare = WithoutGroundTruth()(sample, np.random.default_rng(0))
     assert (bare.source, bare.name, bare.group, bare.intrinsics) == ("s", "n", "g", (1.0, 1.0, 2.0, 2.0))
     assert not bare.target.any()
-    assert not bare.valid.any()
+    padded = RandomCrop((8, 6), "pad")(bare, np.random.default_rng(0))
+    assert padded.valid.sum() == 16  # where the picture is
 
 
 def test_strong_augmentation_changes_colours_and_nothing_else(folder: Path) -> None:
@@ -106,7 +107,7 @@ def test_strong_augmentation_changes_colours_and_nothing_else(folder: Path) -> N
 
 def test_batches_are_a_function_of_seed_and_step(folder: Path) -> None:
     whole = views_of(folder, cutmix=0.5)
-    assert [batch.clean.shape for batch in whole] == [(4, 3, 16, 16)] * 4
+    assert [batch.clean.shape for batch in whole] == [(4, 3, 24, 16)] * 4
     assert any(bool(batch.from_other.any()) for batch in whole)
     for other in (views_of(folder, cutmix=0.5), views_of(folder, cutmix=0.5, workers=2)):
         assert all(same(a, b) for a, b in zip(whole, other, strict=True))
@@ -117,7 +118,7 @@ def test_ranks_share_a_batch(folder: Path) -> None:
     whole = views_of(folder, cutmix=1.0)
     parts = [views_of(folder, cutmix=1.0, rank=rank, ranks=2) for rank in range(2)]
     for step, batch in enumerate(whole):
-        for field in range(3):
+        for field in range(4):
             joined = torch.cat([part[step][field] for part in parts])
             assert torch.equal(joined, batch[field])
 
@@ -133,6 +134,9 @@ def test_cutmix_takes_the_neighbours_strong_view_where_it_says_so(folder: Path) 
     for plain, mixed in zip(views_of(folder, cutmix=0.0), views_of(folder, cutmix=1.0), strict=True):
         assert torch.equal(plain.clean, mixed.clean)
         assert not plain.from_other.any()
+        black = (plain.clean * 0.5 + 0.5).abs().amax(1) < 1e-6  # of noise hardly a pixel is
+        assert (black == ~plain.shown).float().mean() > 0.999
+        assert torch.equal(plain.shown, mixed.shown)
         expected = torch.where(mixed.from_other[:, None], plain.strong[[1, 0, 3, 2]], plain.strong)
         assert torch.equal(mixed.strong, expected)
 

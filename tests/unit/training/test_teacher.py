@@ -162,6 +162,17 @@ def test_labels_are_mixed_as_pictures_are() -> None:
         assert torch.equal(found[3][~from_other[3]], values[3][~from_other[3]])
 
 
+def test_nothing_is_known_of_padding() -> None:
+    shown = maps(2, 2) > 0.3
+    labels = PseudoLabels(torch.full((2, 12, 16), 3), torch.ones(2, 12, 16)).where(shown)
+    assert torch.equal(labels.target == 3, shown)
+    assert torch.equal(labels.target == 255, ~shown)
+    assert torch.equal(labels.confidence > 0, shown)
+    depth = PseudoLabels(maps(2, 0), torch.ones(2, 12, 16)).where(shown)
+    assert torch.equal(depth.target, maps(2, 0))
+    assert torch.equal(depth.confidence > 0, shown)
+
+
 def test_the_mean_over_processes_is_the_loss_of_one() -> None:
     """Unequal shares of masked pixels too: every pixel counts once, whichever process has it."""
     student, target = maps(4, 0), maps(4, 1)
