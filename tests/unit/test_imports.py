@@ -17,7 +17,8 @@ EXTRAS = (
 NEEDS_EXTRAS = {
     "dptkit.cli.train_report", "dptkit.training.ablation", "dptkit.training.check", "dptkit.training.loop",
     "dptkit.training.metric_start",
-    "dptkit.training.processes", "dptkit.training.semi_supervised", "dptkit.training.task_gradients",
+    "dptkit.training.processes", "dptkit.training.run_state", "dptkit.training.semi_supervised",
+    "dptkit.training.task_gradients",
 }  # fmt: skip
 
 PROGRAM = """

@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterable
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dptkit.errors import ConfigError, TrainingError
 from dptkit.model.dpt import DPT
 from dptkit.training.config import Optimiser
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 PEAK_LR = "peak_lr"
 """Key of a parameter group: its learning rate before the schedule."""
