@@ -30,6 +30,7 @@ from dptkit.training.objective import (
     Objective,
     batch_measure,
     compute_objective,
+    freeze_unused,
     mean_objective,
     run_network,
     select_source,
@@ -143,6 +144,7 @@ class Trainer:
             self.network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         if config.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze_unused(self.network, config.loss)
         optimiser = build_optimiser(self.network, config.optimiser)
         self.wrapped, self.optimiser = fabric.setup(self.network, optimiser)
         self.wrapped.mark_forward_method("forward_auxiliary")

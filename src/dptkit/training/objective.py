@@ -48,6 +48,12 @@ def run_network(network: Any, image: Tensor, loss: LossConfig) -> tuple[Tensor, 
     return network(image), None
 
 
+def freeze_unused(network: DPT, loss: LossConfig) -> None:
+    """An auxiliary head that the loss has no use for does not learn: processes would wait for its gradients."""
+    if network.auxiliary_head is not None and not (isinstance(loss, SegmentationLoss) and loss.auxiliary > 0):
+        network.auxiliary_head.requires_grad_(False)
+
+
 def compute_objective(
     raw: Tensor, auxiliary: Tensor | None, batch: Batch, loss: LossConfig, decoding: DepthDecoding | None
 ) -> Objective:

@@ -24,7 +24,14 @@ from dptkit.training.config import (
     TrainConfig,
     read_config,
 )
-from dptkit.training.objective import batch_measure, compute_objective, mean_objective, share_of_step, slice_batch
+from dptkit.training.objective import (
+    batch_measure,
+    compute_objective,
+    freeze_unused,
+    mean_objective,
+    share_of_step,
+    slice_batch,
+)
 from dptkit.training.start import build_spec
 from dptkit.training.validation import validation_loss
 
@@ -146,3 +153,12 @@ def test_class_weights_are_one_for_each_class(monkeypatch: pytest.MonkeyPatch) -
     config = TrainConfig("s", ModelStart(preset.spec.name), (OnDisk("labels", "x"),), loss, 1, (Phase(0, 64, 4),))
     with pytest.raises(ConfigError, match=r"loss.class_weights: 2 for 5 classes"):
         build_spec(config)
+
+
+@pytest.mark.parametrize("auxiliary", [0.0, 0.2])
+def test_an_auxiliary_head_learns_where_the_loss_has_a_use_for_it(auxiliary: float) -> None:
+    """Otherwise several processes wait for gradients that never come, and end after the first step."""
+    network = miniatures.build_miniature("dpt-lite-street")
+    freeze_unused(network, SegmentationLoss(auxiliary=auxiliary))
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == (auxiliary > 0 or not name.startswith("auxiliary_head.")), name
