@@ -28,6 +28,10 @@ def train(
     check: Annotated[
         bool, typer.Option("--check", help="Try every data set and a step of every phase, estimate time, and stop.")
     ] = False,
+    accept_changed_data: Annotated[
+        bool,
+        typer.Option("--accept-changed-data", help="Go on where the data are not what they were: after a repair."),
+    ] = False,
 ) -> int:
     """Train as CONFIG says. Run again with the same folder, it goes on exactly where it stopped.
 
@@ -42,7 +46,7 @@ def train(
     for doubt in wanted.doubts():
         typer.echo(f"dpt: {doubt}", err=True)
     settle_process()
-    return _check(wanted, folder) if check else _train(wanted, folder)
+    return _check(wanted, folder) if check else _train(wanted, folder, accept_changed_data)
 
 
 def settle_process() -> None:
@@ -74,7 +78,7 @@ def _keep_freed_memory() -> None:
                     mallopt(option, value)
 
 
-def _train(config: TrainConfig, folder: Path) -> int:
+def _train(config: TrainConfig, folder: Path, accept_changed_data: bool) -> int:
     from dptkit.cli.train_screen import TrainScreen
     from dptkit.training.loop import Trainer
     from dptkit.training.stopping import StopRequest, TrainingStopped
@@ -82,7 +86,7 @@ def _train(config: TrainConfig, folder: Path) -> int:
     stop = StopRequest()
     try:
         with stop.listening(), TrainScreen() as screen:
-            trainer = Trainer(config, folder, screen, stop)
+            trainer = Trainer(config, folder, screen, stop, accept_changed_data=accept_changed_data)
             path = trainer.train()
     except TrainingStopped as stopped:
         if trainer.fabric.global_rank == 0:

@@ -20,7 +20,7 @@ from dptkit.config import DepthDecoding
 from dptkit.data.batches import Batch
 from dptkit.data.sample import Dataset
 from dptkit.data.views import ViewBatch
-from dptkit.errors import TrainingError
+from dptkit.errors import DataError, TrainingError
 from dptkit.training.check_sources import check_first_samples
 from dptkit.training.checkpoint import CheckpointFolder
 from dptkit.training.config import TrainConfig
@@ -71,9 +71,12 @@ class Trainer:
         folder: Path,
         report: Callable[[Progress], None] = lambda progress: None,
         stop: StopRequest | None = None,
+        *,
+        accept_changed_data: bool = False,
     ) -> None:
+        """accept_changed_data: go on with a run also where its data are not what they were."""
         self.config = config
-        self.folder = RunFolder(folder)
+        self.folder = RunFolder(folder, accept_changed_data)
         self.report = report
         self.stop = stop or StopRequest()
         self.spec = build_spec(config)
@@ -166,7 +169,13 @@ class Trainer:
         since, waited, images, logged = time.perf_counter(), 0.0, 0, step
         while True:
             started = time.perf_counter()
-            batch, pictures = next(iterator, None), next(views, None)
+            try:
+                batch, pictures = next(iterator, None), next(views, None)
+            except DataError:
+                # What was learned before a broken file is kept; not so with others, who wait for this process's part.
+                if self.fabric.world_size == 1 and self.saved != step:
+                    self._checkpoint(step)
+                raise
             waited += time.perf_counter() - started
             if batch is None:
                 return step

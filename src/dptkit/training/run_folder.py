@@ -34,6 +34,7 @@ class RunFolder:
     """`run.json` (configuration, versions, data), logs, `checkpoints/`, `best.` and `model.safetensors`."""
 
     path: Path
+    accept_changed_data: bool = False
 
     @property
     def checkpoints(self) -> Path:
@@ -47,12 +48,13 @@ class RunFolder:
     def open(self, config: TrainConfig, datasets: Mapping[str, Dataset]) -> None:
         """Begin the run, or find it begun already. datasets: by their keys in the configuration.
 
+        Where data that have changed since are accepted, the record says what they were before.
         Raises TrainingError if the folder holds a run of another configuration, or of data that have changed since, or
         files that are not of this run and would be lost.
         """
         data = {key: describe_dataset(dataset) for key, dataset in datasets.items()}
         if self.check_same(config):
-            self._check_same_data(data)
+            self._take_data(data)
             return
         content = {
             "config": to_plain(config),
@@ -63,17 +65,24 @@ class RunFolder:
         }
         write_bytes(self.record, json.dumps(content, indent=2).encode())
 
-    def _check_same_data(self, data: Mapping[str, Mapping[str, Any]]) -> None:
+    def _take_data(self, data: Mapping[str, Mapping[str, Any]]) -> None:
         """What comes at a step depends on the number and order of samples, so that other data are another run."""
-        begun = json.loads(self.record.read_text("utf-8"))["data"]
+        content = json.loads(self.record.read_text("utf-8"))
+        begun = content["data"]
         if isinstance(begun, list):  # older runs noted the sources alone
             begun = {f"sources.{number}": facts for number, facts in enumerate(begun)}
-        for key, facts in data.items():
-            if key in begun and begun[key] != facts:
-                raise TrainingError(
-                    f"{self.path}: {key} has changed since the run began: {begun[key]['samples']} samples then, "
-                    f"{facts['samples']} now, or files of another name or size; put it back, or begin another run"
-                )
+        changed = [key for key, facts in data.items() if key in begun and begun[key] != facts]
+        if not changed:
+            return
+        if not self.accept_changed_data:
+            key = changed[0]
+            raise TrainingError(
+                f"{self.path}: {key} has changed since the run began: {begun[key]['samples']} samples then, "
+                f"{data[key]['samples']} now, or files of another name or size; put it back, begin another run, or "
+                "go on all the same with --accept-changed-data"
+            )
+        content |= {"data": {**begun, **data}, "data_before": [*content.get("data_before", []), begun]}
+        write_bytes(self.record, json.dumps(content, indent=2).encode())
 
     @property
     def record(self) -> Path:

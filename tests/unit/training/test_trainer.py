@@ -218,6 +218,28 @@ def test_weights_that_are_not_finite_never_reach_a_checkpoint(tmp_path: Path, de
     assert all(tensor.isfinite().all() for tensor in state["network"].values())
 
 
+def test_a_picture_that_breaks_costs_no_step_and_the_run_goes_on_once_it_is_whole(
+    tmp_path: Path, depth_root: Path
+) -> None:
+    config = replace(config_for(depth_root, "dpt-lite", DepthLoss()), steps=4)
+    path = depth_root / "a" / "0.jpg"
+    whole = path.read_bytes()
+    expected = read_tensors(Trainer(config, tmp_path / "whole").train()).tensors
+
+    def break_it(progress: Progress) -> None:
+        path.write_bytes(whole[:100])
+
+    with pytest.raises(DataError, match=r"0\.jpg"):
+        Trainer(config, tmp_path / "run", break_it).train()
+    last = len(losses_of(tmp_path / "run"))
+    assert [file.name for file in (tmp_path / "run/checkpoints").iterdir()] == [f"step_{last:09d}.ckpt"]
+    path.write_bytes(whole + b"\0")  # after the end of a JPEG nothing counts
+    with pytest.raises(TrainingError, match=r"sources\.0 has changed since the run began"):
+        Trainer(config, tmp_path / "run").train()
+    found = read_tensors(Trainer(config, tmp_path / "run", accept_changed_data=True).train()).tensors
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
 def test_stopping_on_a_full_disk_says_what_is_saved(
     tmp_path: Path, depth_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -261,6 +262,18 @@ def test_data_that_changed_are_another_run(tmp_path: Path) -> None:
     folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
     with pytest.raises(TrainingError, match=r"validation\.0 has changed since the run began: 2 samples then, 1 now"):
         folder.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(1)]))
+    with pytest.raises(TrainingError, match="put it back, begin another run, or go on all the same with --accept-"):
+        folder.open(CONFIG, by_key(sources=[Pictures(4)], validation=[Pictures(2)]))
+    begun = json.loads(folder.record.read_text())
+    accepting = RunFolder(tmp_path, accept_changed_data=True)
+    accepting.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
+    assert json.loads(folder.record.read_text()) == begun
+    for samples in (5, 6):
+        accepting.open(CONFIG, by_key(sources=[Pictures(samples)], validation=[Pictures(2)]))
+    record = json.loads(folder.record.read_text())
+    assert record["data"]["sources.0"]["samples"] == 6
+    assert [data["sources.0"]["samples"] for data in record["data_before"]] == [3, 5]
+    accepting.open(CONFIG, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
     # A smaller machine, or a disk that is nearly full, is no reason to begin anew; what changes weights is.
     less = replace(CONFIG, workers=0, keep_checkpoints=1, checkpoint_every=5, log_every=1)
     folder.open(less, by_key(sources=[Pictures(3)], validation=[Pictures(2)]))
