@@ -23,8 +23,8 @@ from dptkit.preprocess import network_size, preprocess
 from dptkit.runtime.backend import Backend, EngineChoice, PrecisionChoice
 from dptkit.runtime.choice import check_token_merge
 from dptkit.runtime.memory import predict_within_memory
+from dptkit.tta import ONCE, Views, likeliest_classes, mean_depth
 from dptkit.version import __version__
-from dptkit.views import ONCE, Views, likeliest_classes, mean_depth
 from dptkit.weights.cache import Progress
 
 WHITE = (255, 255, 255)

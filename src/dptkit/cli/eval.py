@@ -97,12 +97,13 @@ def evaluate(
     from dptkit.evaluation.protocols import find_protocol
     from dptkit.runtime.backend import ENGINE_CHOICES, PRECISION_CHOICES
     from dptkit.runtime.choice import check_token_merge
+    from dptkit.tta import TTA_CHOICES
 
     options.check_choice(engine, ENGINE_CHOICES, "--engine")
     options.check_choice(precision, PRECISION_CHOICES, "--precision")
     ratio = check_token_merge(token_merge)
     if tta is not None:
-        options.check_choice(tta, ("none", "flip", "ms-flip"), "--tta")
+        options.check_choice(tta, TTA_CHOICES, "--tta")
     if quantity is not None:
         options.check_choice(quantity, ("inverse_depth", "depth_m", "labels"), "--quantity")
     changed = change_protocol(find_protocol(protocol), [*(changes or []), *([f"tta={tta}"] if tta else [])])

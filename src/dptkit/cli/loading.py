@@ -13,7 +13,7 @@ from dptkit.predictor import Predictor, load
 from dptkit.presets import find_preset
 from dptkit.runtime.backend import ENGINE_CHOICES, PRECISION_CHOICES, EngineChoice, PrecisionChoice
 from dptkit.runtime.choice import check_token_merge
-from dptkit.views import TTA_CHOICES, Views
+from dptkit.tta import TTA_CHOICES, Views
 from dptkit.weights.published import model_file
 
 

@@ -18,7 +18,7 @@ from dptkit.evaluation.subject import Prediction, SubjectIdentity
 from dptkit.postprocess import decode_depth, decode_segmentation
 from dptkit.predictor import Predictor
 from dptkit.preprocess import network_size, preprocess
-from dptkit.views import Views, likeliest_classes, mean_depth
+from dptkit.tta import Views, likeliest_classes, mean_depth
 
 
 class OwnModel:
@@ -27,7 +27,7 @@ class OwnModel:
     Depth comes at the network's resolution, so that the protocol's interpolation brings it to the truth's size;
     classes come at the picture's size.
 
-    Test-time augmentation is `protocol.tta` at `protocol.scales`, as `dptkit.views.Views` says.
+    Test-time augmentation is `protocol.tta` at `protocol.scales`, as `dptkit.tta.Views` says.
     """
 
     def __init__(self, predictor: Predictor, protocol: Protocol) -> None:

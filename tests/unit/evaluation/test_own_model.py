@@ -25,7 +25,7 @@ from dptkit.postprocess import resize_map
 from dptkit.preprocess import preprocess
 from dptkit.runtime.backend import Backend
 from dptkit.runtime.torch_backend import TorchBackend
-from dptkit.views import Views
+from dptkit.tta import Views
 from miniatures import CLASSES, build_miniature, miniature_spec
 
 Floats = npt.NDArray[np.float32]
