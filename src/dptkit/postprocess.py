@@ -32,11 +32,14 @@ def decode_depth(raw: Array, size: tuple[int, int], decoding: DepthDecoding, pro
     values = resize_map(values, size)
     if not np.isfinite(values).all():
         raise NonFiniteOutputError("the output overflows when it is resized: the weights hold huge values")
-    if decoding.quantity == "depth_m":
-        valid = (values > 0) & (values <= (np.inf if decoding.cap_m is None else decoding.cap_m))
-    else:
-        valid = np.ones(size, np.bool_)
-    return DepthMap(values, decoding.quantity, valid, provenance)
+    return DepthMap(values, decoding.quantity, valid_depth(values, decoding), provenance)
+
+
+def valid_depth(values: Array, decoding: DepthDecoding) -> npt.NDArray[np.bool_]:
+    """Where decoded values [H, W] mean something: metres in (0, cap], relative ones everywhere."""
+    if decoding.quantity != "depth_m":
+        return np.ones(values.shape, np.bool_)
+    return np.asarray((values > 0) & (values <= (np.inf if decoding.cap_m is None else decoding.cap_m)))
 
 
 def decode_segmentation(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dptkit.config import DepthDecoding, PreprocessConfig, SegmentationDecoding, TestTimeAugmentation
 from dptkit.errors import ConfigError
 from dptkit.outputs import DepthMap, Provenance, SegmentationMap
-from dptkit.postprocess import decode_depth, resize_map
+from dptkit.postprocess import decode_depth, resize_map, valid_depth
 from dptkit.preprocess import network_size, preprocess
 
 Raw = npt.NDArray[np.float32]
@@ -83,10 +83,7 @@ def mean_depth(
         total += one + mirrored  # in pairs: a mirrored picture gives the same sums in the same order
         count += 2
     values = (total / count).astype(np.float32)
-    valid = np.ones(size, np.bool_)
-    if decoding.quantity == "depth_m":
-        valid = (values > 0) & (values <= (np.inf if decoding.cap_m is None else decoding.cap_m))
-    return DepthMap(values, decoding.quantity, valid, provenance)
+    return DepthMap(values, decoding.quantity, valid_depth(values, decoding), provenance)
 
 
 def likeliest_classes(
