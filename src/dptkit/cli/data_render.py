@@ -34,9 +34,9 @@ def render(
     last = None
     with typer.progressbar(length=count, label="rendering") as bar:
         if frames is None:
-            steps = write_scenes(out, count, seed, _size(size), textures, processes, kind=kind)
+            steps = write_scenes(out, count, seed, parse_size(size), textures, processes, kind=kind)
         else:
-            steps = write_clips(out, count, frames, seed, _size(size), textures, kind=kind)
+            steps = write_clips(out, count, frames, seed, parse_size(size), textures, kind=kind)
         for progress in steps:
             bar.update(progress.done - (last.done if last else 0))
             last = progress
@@ -46,7 +46,8 @@ def render(
     return 0
 
 
-def _size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
+    """ "240x320" -> (240, 320). Raises DataError."""
     from dptkit.errors import DataError
 
     height, _, width = text.lower().partition("x")

@@ -19,6 +19,7 @@ from dptkit.cli.bench import bench
 from dptkit.cli.compare import compare
 from dptkit.cli.convert import convert
 from dptkit.cli.data_check import check
+from dptkit.cli.data_label import label
 from dptkit.cli.data_render import render
 from dptkit.cli.data_shard import shard
 from dptkit.cli.depth import depth
@@ -79,8 +80,8 @@ app = typer.Typer(
 for _verb in (depth, segment, models, pull, convert, export, quantize, prune, train, ablate, compare, bench):
     app.command()(_with_exit_code(_verb))
 app.command("eval")(_with_exit_code(evaluate))
-_data = typer.Typer(name="data", help="Pictures with ground truth: check, shard, render.", no_args_is_help=True)
-for _data_verb in (check, shard, render):
+_data = typer.Typer(name="data", help="Pictures with ground truth: check, shard, render, label.", no_args_is_help=True)
+for _data_verb in (check, shard, render, label):
     _data.command()(_with_exit_code(_data_verb))
 app.add_typer(_data)
 

@@ -1,0 +1,199 @@
+"""Pictures with a model's own depth as their ground truth, as a folder to train on: what a student learns from.
+
+OUT/SOURCE/000123.jpg, OUT/SOURCE/000123.png (16 bits, inverse depth up to scale and shift over the picture's range, 0
+where no picture is), and one `manifest.csv` of all of them, written last; `labels.json` says how they were made.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dptkit.data.augment import (
+    Augment,
+    ColourJitter,
+    RandomCrop,
+    RandomFlip,
+    RandomGrey,
+    RandomRotation,
+    RandomScale,
+    ResizeToHold,
+)
+from dptkit.data.sample import Dataset, KnowsItsFiles, Sample, SampleFiles
+from dptkit.data.unlabelled import WithoutGroundTruth
+from dptkit.errors import ConfigError, DataError
+from dptkit.image_io import atomic_write
+from dptkit.image_io.names import printable
+from dptkit.outputs import DepthMap
+
+RECORD = "labels.json"
+_CODES = 65535
+_JPEG_QUALITY = 93
+_COLUMNS = ("source", "split", "name", "kind", "scale", "metric", "split_group", "picture")
+
+Teacher = Callable[[npt.NDArray[np.uint8]], DepthMap]
+"""uint8 RGB [H, W, 3] -> depth [H, W], as `Predictor.predict`."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which pictures are labelled: each as it is, or random crops of them.
+
+    count: how many; None is every picture once. crop: (height, width) of crops; None leaves pictures as they are.
+    Crops come from sources by the square root of their numbers, are zoomed up to twice, turned by up to 10 degrees,
+    mirrored and recoloured: new pictures to the teacher. What is drawn for number n is a function of `seed` and n.
+    """
+
+    count: int | None = None
+    crop: tuple[int, int] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.crop is not None and self.count is None:
+            raise ConfigError("crops are drawn at random: say how many (count)")
+        if self.count is not None and self.count < 1:
+            raise ConfigError(f"count must be at least 1, not {self.count}")
+        if self.crop is not None and min(self.crop) < 1:
+            raise ConfigError(f"crops of {self.crop[0]}x{self.crop[1]} are empty")
+
+    def total(self, pictures: int) -> int:
+        """How many labels that is, of so many pictures."""
+        if self.count is None:
+            return pictures
+        return self.count if self.crop is not None else min(self.count, pictures)
+
+
+def crop_steps(size: tuple[int, int]) -> Augment:
+    """What happens to a picture before a teacher sees it, for crops of (height, width)."""
+    return Augment(
+        (
+            WithoutGroundTruth(),
+            ResizeToHold(size),
+            RandomScale(1.0, 2.0),
+            RandomRotation(10.0),
+            RandomCrop(size, "enlarge"),
+            RandomFlip(0.5),
+            ColourJitter(brightness=0.4, contrast=0.4, saturation=0.5, hue=0.05, probability=0.8),
+            RandomGrey(0.05),
+        )
+    )
+
+
+def write_labels(
+    dataset: Dataset, predict: Teacher, out: Path, draw: Draw, teacher: dict[str, Any]
+) -> Iterator[str | None]:
+    """Label pictures of `dataset` with `predict`; its ground truth is not looked at.
+
+    Yields after each picture: None, or what was wrong with it; then it is left out.
+    teacher: what `predict` is, for the record. Pictures that are complete are left, so a run that was cut off goes on
+    with the same command, and more can be drawn later. Raises ConfigError for a folder that holds anything else,
+    OutputWriteError where the disk refuses.
+    """
+    samples = [*dataset.sample_files()] if isinstance(dataset, KnowsItsFiles) else []
+    samples = samples or [SampleFiles(dataset.name, str(index)) for index in range(len(dataset))]
+    sources = [sample.source for sample in samples]
+    total = draw.total(len(sources))
+    _claim(out, {"teacher": teacher, "dataset": dataset.name, "pictures": len(sources), "seed": draw.seed,
+                 "crop": draw.crop and list(draw.crop)})  # fmt: skip
+    steps = Augment((WithoutGroundTruth(),)) if draw.crop is None else crop_steps(draw.crop)
+    weights = _shares(sources)
+    rows = []
+    for number in range(total):
+        rng = np.random.default_rng((draw.seed, number))
+        index = number if draw.crop is None else int(rng.choice(len(sources), p=weights))
+        stem = out / _folder_name(sources[index]) / f"{number:06d}"
+        # The picture is written last: with it a pair is complete.
+        if not stem.with_suffix(".jpg").is_file():
+            try:
+                sample = dataset[index]
+            except DataError as error:
+                yield str(error)
+                continue
+            sample = steps(sample, rng)
+            _write(stem, sample, predict(sample.image))
+        rows.append(_row(samples[index], stem))
+        yield None
+    _write_manifest(out, rows)
+
+
+def _shares(sources: list[str]) -> npt.NDArray[np.float64]:
+    counts = Counter(sources)
+    each = np.array([counts[source] ** -0.5 for source in sources])
+    return np.asarray(each / each.sum())
+
+
+def encode(depth: DepthMap, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:
+    """Inverse depth as codes from 1 to 65535 over its range; 0 where nothing is shown, or the model says nothing."""
+    valid = depth.valid & shown
+    values = depth.values.astype(np.float64)
+    if depth.quantity == "depth_m":
+        valid &= values > 0
+        values = np.divide(1, values, out=np.zeros_like(values), where=valid)
+    if not valid.any():
+        return np.zeros(values.shape, np.uint16)
+    low, high = float(values[valid].min()), float(values[valid].max())
+    codes = 1 + np.rint((np.where(valid, values, low) - low) / ((high - low) or 1) * (_CODES - 1))
+    return np.where(valid, codes, 0).astype(np.uint16)
+
+
+def _write(stem: Path, sample: Sample, depth: DepthMap) -> None:
+    label = encode(depth, sample.valid)
+    bgr = np.asarray(cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR), np.uint8)
+    for suffix, pixels, options in ((".png", label, []), (".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])):
+        with atomic_write(stem.with_suffix(suffix)) as temporary:
+            temporary.write_bytes(cv2.imencode(suffix, pixels, options)[1].tobytes())
+
+
+def _folder_name(source: str) -> str:
+    """Of a source whose name may be a path, or a folder of its own choice."""
+    return re.sub(r"[^\w.-]", "_", source).lstrip(".") or "pictures"
+
+
+def _row(sample: SampleFiles, stem: Path) -> dict[str, str]:
+    return {
+        "source": stem.parent.name,
+        "split": "train",
+        "name": stem.name,
+        "kind": "disparity",
+        "scale": str(1 / _CODES),
+        "metric": "false",
+        "split_group": f"{sample.source}/{sample.name}",
+        "picture": sample.name,
+    }
+
+
+def _write_manifest(out: Path, rows: list[dict[str, str]]) -> None:
+    text = io.StringIO()
+    table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    with atomic_write(out / "manifest.csv") as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _claim(out: Path, record: dict[str, Any]) -> None:
+    """Note how a folder's labels are made. Raises ConfigError for a folder of other labels, or of anything else."""
+    path = out / RECORD
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            before = None
+        if before != json.loads(json.dumps(record)):
+            raise ConfigError(f"{printable(out)}: holds labels that were made otherwise; choose another folder")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{printable(out)}: is not empty, and not a folder of labels; choose another")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
