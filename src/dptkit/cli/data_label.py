@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from dptkit.cli import options
 from dptkit.cli.data_check import DatasetName, ReaderOptions, parse_reader_options
+
+if TYPE_CHECKING:
+    from dptkit.cli.loading import Computing
+    from dptkit.predictor import Predictor
 
 
 def label(
@@ -33,27 +37,47 @@ def label(
         typer.Option(metavar="HEIGHTxWIDTH", help="Random crops, zoomed, turned and recoloured, not whole pictures."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the crops.")] = 0,
+    detail: Annotated[
+        str,
+        typer.Option(
+            metavar="none|view|truth",
+            help="Sharp edges for labels that are means of views: the model's of one view, or the ground truth's.",
+        ),
+    ] = "none",
 ) -> int:
     """Write pictures with the depth that a model predicts for them, as a folder to train on (data set manifest).
 
-    Ground truth, where there is any, is not looked at. With --tta labels are the mean of several views, which a student
-    can learn to give at once. Goes on after an interruption with the same command.
+    With --tta labels are the mean of several views, which a student can learn to give at once. Ground truth is not
+    looked at, but for --detail truth. Goes on after an interruption with the same command.
     """
     from dptkit.cli.data_render import parse_size
     from dptkit.cli.loading import check_usage, load_predictor
     from dptkit.cli.progress import PictureScreen
     from dptkit.data.registry import open_dataset
-    from dptkit.training.labelling import Draw, Teacher, write_labels
+    from dptkit.training.labelling import DETAIL_CHOICES, Detail, Draw, Teacher, write_labels
+    from dptkit.tta import ONCE
+
+    def teacher(computing: Computing) -> Predictor:
+        return load_predictor(model, "depth", weights=None, computing=computing, size=None, background=(255, 255, 255))
 
     computing = check_usage(model, "depth", engine, device, precision, tta=tta, scales=scales)
-    draw = Draw(count, None if crops is None else parse_size(crops), seed)
+    options.check_choice(detail, DETAIL_CHOICES, "--detail")
+    draw = Draw(count, None if crops is None else parse_size(crops), seed, cast(Detail, detail))
     pictures = open_dataset(dataset or _layout(folder), folder, split, **parse_reader_options(reader_options or []))
-    predictor = load_predictor(model, "depth", weights=None, computing=computing, size=None, background=(255, 255, 255))
+    predictor = teacher(computing)
+    plain = teacher(computing._replace(views=ONCE)) if detail == "view" else None
     origin = predictor.provenance
     record = {"model": origin.model, "weights": origin.weights_sha256, "tta": origin.tta, "scales": origin.scales}
     total, broken = draw.total(len(pictures)), 0
     with PictureScreen(total) as screen:
-        for problem in write_labels(pictures, cast(Teacher, predictor.predict), out, draw, record):
+        for problem in write_labels(
+            pictures,
+            cast(Teacher, predictor.predict),
+            out,
+            draw,
+            record,
+            cast("Teacher | None", plain and plain.predict),
+        ):
             if problem is not None:
                 broken += 1
                 screen.problem(f"dpt: {problem}")

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -29,6 +29,7 @@ from dptkit.data.augment import (
     RandomRotation,
     RandomScale,
     ResizeToHold,
+    to_inverse_depth,
 )
 from dptkit.data.sample import Dataset, KnowsItsFiles, Sample, SampleFiles
 from dptkit.data.unlabelled import WithoutGroundTruth
@@ -46,6 +47,12 @@ Teacher = Callable[[npt.NDArray[np.uint8]], DepthMap]
 """uint8 RGB [H, W, 3] -> depth [H, W], as `Predictor.predict`."""
 
 
+Detail = Literal["none", "view", "truth"]
+DETAIL_CHOICES: tuple[Detail, ...] = get_args(Detail)
+DETAIL_SIGMA = 1 / 20
+"""Of the Gaussian that parts layout from detail, in shorter sides of the picture."""
+
+
 @dataclass(frozen=True)
 class Draw:
     """Which pictures are labelled: each as it is, or random crops of them.
@@ -53,13 +60,20 @@ class Draw:
     count: how many; None is every picture once. crop: (height, width) of crops; None leaves pictures as they are.
     Crops come from sources by the square root of their numbers, are zoomed up to twice, turned by up to 10 degrees,
     mirrored and recoloured: new pictures to the teacher. What is drawn for number n is a function of `seed` and n.
+    detail: where edges come from, see `with_detail`, as a mean of views has soft ones. none: the labels as they are;
+    view: the teacher's own of the picture as it is; truth: the ground truth, of whole pictures.
     """
 
     count: int | None = None
     crop: tuple[int, int] | None = None
     seed: int = 0
+    detail: Detail = "none"
 
     def __post_init__(self) -> None:
+        if self.detail not in DETAIL_CHOICES:
+            raise ConfigError(f"detail {self.detail!r} is none of {', '.join(DETAIL_CHOICES)}")
+        if self.detail == "truth" and self.crop is not None:
+            raise ConfigError("detail from the ground truth is for whole pictures, not for crops")
         if self.crop is not None and self.count is None:
             raise ConfigError("crops are drawn at random: say how many (count)")
         if self.count is not None and self.count < 1:
@@ -91,11 +105,12 @@ def crop_steps(size: tuple[int, int]) -> Augment:
 
 
 def write_labels(
-    dataset: Dataset, predict: Teacher, out: Path, draw: Draw, teacher: dict[str, Any]
+    dataset: Dataset, predict: Teacher, out: Path, draw: Draw, teacher: dict[str, Any], plain: Teacher | None = None
 ) -> Iterator[str | None]:
-    """Label pictures of `dataset` with `predict`; its ground truth is not looked at.
+    """Label pictures of `dataset` with `predict`; ground truth is not looked at but for `draw.detail` "truth".
 
     Yields after each picture: None, or what was wrong with it; then it is left out.
+    plain: the teacher that sees a picture once, for `draw.detail` "view".
     teacher: what `predict` is, for the record. Pictures that are complete are left, so a run that was cut off goes on
     with the same command, and more can be drawn later. Raises ConfigError for a folder that holds anything else,
     OutputWriteError where the disk refuses.
@@ -105,7 +120,7 @@ def write_labels(
     sources = [sample.source for sample in samples]
     total = draw.total(len(sources))
     _claim(out, {"teacher": teacher, "dataset": dataset.name, "pictures": len(sources), "seed": draw.seed,
-                 "crop": draw.crop and list(draw.crop)})  # fmt: skip
+                 "crop": draw.crop and list(draw.crop), "detail": draw.detail})  # fmt: skip
     steps = Augment((WithoutGroundTruth(),)) if draw.crop is None else crop_steps(draw.crop)
     weights = _shares(sources)
     rows = []
@@ -116,12 +131,15 @@ def write_labels(
         # The picture is written last: with it a pair is complete.
         if not stem.with_suffix(".jpg").is_file():
             try:
-                sample = dataset[index]
+                original = dataset[index]
+                truth = _ground_truth(original) if draw.detail == "truth" else None
             except DataError as error:
                 yield str(error)
                 continue
-            sample = steps(sample, rng)
-            _write(stem, sample, predict(sample.image))
+            sample = steps(original, rng)
+            label = inverse_depth(predict(sample.image))
+            fine = inverse_depth(plain(sample.image)) if plain is not None and draw.detail == "view" else truth
+            _write(stem, sample, label if fine is None else with_detail(label, fine))
         rows.append(_row(samples[index], stem))
         yield None
     _write_manifest(out, rows)
@@ -133,24 +151,69 @@ def _shares(sources: list[str]) -> npt.NDArray[np.float64]:
     return np.asarray(each / each.sum())
 
 
-def encode(depth: DepthMap, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:
-    """Inverse depth as codes from 1 to 65535 over its range; 0 where nothing is shown, or the model says nothing."""
-    valid = depth.valid & shown
+class Inverse(NamedTuple):
+    """Inverse depth up to scale and shift, float64 [H, W], and where it is known."""
+
+    values: npt.NDArray[np.float64]
+    valid: npt.NDArray[np.bool_]
+
+
+def inverse_depth(depth: DepthMap) -> Inverse:
+    """A prediction as inverse depth, metres too."""
     values = depth.values.astype(np.float64)
-    if depth.quantity == "depth_m":
-        valid &= values > 0
-        values = np.divide(1, values, out=np.zeros_like(values), where=valid)
+    if depth.quantity != "depth_m":
+        return Inverse(values, depth.valid)
+    valid = depth.valid & (values > 0)
+    return Inverse(np.divide(1, values, out=np.zeros_like(values), where=valid), valid)
+
+
+def _ground_truth(sample: Sample) -> Inverse:
+    if sample.quantity == "labels":
+        raise DataError(f"{printable(sample.name)}: has classes, no depth to take detail from")
+    known = to_inverse_depth(sample)
+    if not known.valid.any():
+        raise DataError(f"{printable(sample.name)}: has no ground truth to take detail from")
+    return Inverse(known.target.astype(np.float64), known.valid)
+
+
+def with_detail(label: Inverse, fine: Inverse) -> Inverse:
+    """The label's layout and the detail of `fine`: f + G * (label - f), f = `fine` aligned to the label.
+
+    Least squares aligns, where both are known; G is a Gaussian of `DETAIL_SIGMA`, normalised over those pixels.
+    Elsewhere the label stays, and everywhere if `fine` fits best upside down, or is constant.
+    """
+    both = label.valid & fine.valid
+    spread = np.var(fine.values[both]) if both.any() else 0.0
+    if not spread:
+        return label
+    scale = np.cov(fine.values[both], label.values[both], ddof=0)[0, 1] / spread
+    if not scale > 0:
+        return label
+    aligned = label.values[both].mean() + scale * (fine.values - fine.values[both].mean())
+    sigma = DETAIL_SIGMA * min(both.shape)
+
+    def smooth(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101))
+
+    weight = smooth(both.astype(np.float64))
+    coarse = smooth(np.where(both, label.values - aligned, 0)) / np.maximum(weight, 1e-6)
+    return Inverse(np.where(both, aligned + coarse, label.values), label.valid)
+
+
+def encode(label: Inverse, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:
+    """Codes from 1 to 65535 over the label's range; 0 where nothing is shown, or nothing known."""
+    valid = label.valid & shown
     if not valid.any():
-        return np.zeros(values.shape, np.uint16)
-    low, high = float(values[valid].min()), float(values[valid].max())
-    codes = 1 + np.rint((np.where(valid, values, low) - low) / ((high - low) or 1) * (_CODES - 1))
+        return np.zeros(valid.shape, np.uint16)
+    low, high = float(label.values[valid].min()), float(label.values[valid].max())
+    codes = 1 + np.rint((np.where(valid, label.values, low) - low) / ((high - low) or 1) * (_CODES - 1))
     return np.where(valid, codes, 0).astype(np.uint16)
 
 
-def _write(stem: Path, sample: Sample, depth: DepthMap) -> None:
-    label = encode(depth, sample.valid)
+def _write(stem: Path, sample: Sample, label: Inverse) -> None:
+    codes = encode(label, sample.valid)
     bgr = np.asarray(cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR), np.uint8)
-    for suffix, pixels, options in ((".png", label, []), (".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])):
+    for suffix, pixels, options in ((".png", codes, []), (".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])):
         with atomic_write(stem.with_suffix(suffix)) as temporary:
             temporary.write_bytes(cv2.imencode(suffix, pixels, options)[1].tobytes())
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,15 @@ from dptkit.data.registry import open_dataset
 from dptkit.data.sample import Sample, SampleFiles
 from dptkit.errors import ConfigError, DataError
 from dptkit.outputs import DepthMap, Provenance, Quantity
-from dptkit.training.labelling import Draw, encode, write_labels
+from dptkit.training.labelling import (
+    DETAIL_CHOICES,
+    Draw,
+    Inverse,
+    encode,
+    inverse_depth,
+    with_detail,
+    write_labels,
+)
 
 EVERYWHERE = np.ones((2, 2), np.bool_)
 
@@ -67,15 +76,97 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_codes_by_hand() -> None:
+    def codes(depth: DepthMap, shown: npt.NDArray[np.bool_] = EVERYWHERE) -> list[list[int]]:
+        return encode(inverse_depth(depth), shown).tolist()
+
     # 65534 / 3 = 21844.67 per unit, from 1 on.
-    assert encode(depth_map([[-1, 0], [2, 1]]), EVERYWHERE).tolist() == [[1, 21846], [65535, 43690]]
+    assert codes(depth_map([[-1, 0], [2, 1]])) == [[1, 21846], [65535, 43690]]
     # 1, 2 and 4 m are 1, 0.5 and 0.25 in 1/m, of which 0.5 lies a third of the way; beyond the range nothing is known.
     metres = depth_map([[1, 2], [4, 90]], "depth_m", np.array([[True, True], [True, False]]))
-    assert encode(metres, EVERYWHERE).tolist() == [[65535, 21846], [1, 0]]
+    assert codes(metres) == [[65535, 21846], [1, 0]]
     shown = np.array([[False, True], [True, True]])
-    assert encode(depth_map([[50, 0], [2, 1]]), shown).tolist() == [[0, 1], [65535, 32768]]
-    assert encode(depth_map([[3, 3], [3, 3]]), EVERYWHERE).tolist() == [[1, 1], [1, 1]]
-    assert not encode(depth_map([[3, 1], [3, 3]]), ~EVERYWHERE).any()
+    assert codes(depth_map([[50, 0], [2, 1]]), shown) == [[0, 1], [65535, 32768]]
+    assert codes(depth_map([[3, 3], [3, 3]])) == [[1, 1], [1, 1]]
+    assert codes(depth_map([[3, 1], [3, 3]]), ~EVERYWHERE) == [[0, 0], [0, 0]]
+
+
+def inverse(values: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_] | None = None) -> Inverse:
+    return Inverse(values, np.ones(values.shape, np.bool_) if valid is None else valid)
+
+
+ROWS, COLUMNS = np.mgrid[0:120, 0:160] / 120.0
+STEP = (COLUMNS > 0.6).astype(np.float64)
+SOFT_STEP = np.asarray(cv2.GaussianBlur(STEP, (0, 0), 4))
+
+
+def test_layout_is_the_labels_and_detail_the_other_maps() -> None:
+    """A soft step on a slope, and the same step sharp and in other units, but on no slope."""
+    label, fine = inverse(SOFT_STEP + 0.5 * ROWS), inverse(7 * STEP - 3)
+    result = with_detail(label, fine).values
+    jump = np.diff(result, axis=1).max(axis=1)
+    assert np.diff(label.values, axis=1).max() < 0.12
+    assert jump.min() > 0.85, "the step is as sharp as the other's, nearly"
+    # Means of 20 x 20 pixels: the slope is the label's, to a twentieth of the step.
+    blocks = (result - label.values).reshape(6, 20, 8, 20).mean(axis=(1, 3))
+    assert np.abs(blocks).max() < 0.05
+
+
+def test_detail_that_says_nothing_changes_nothing() -> None:
+    label = inverse(SOFT_STEP + 0.5 * ROWS)
+    np.testing.assert_allclose(with_detail(label, inverse(0.02 * label.values - 9)).values, label.values, atol=1e-9)
+    for nothing in (np.full_like(STEP, 4.0), -label.values):
+        assert with_detail(label, inverse(nothing)) is label
+    assert with_detail(label, inverse(STEP, np.zeros(STEP.shape, np.bool_))) is label
+
+
+def test_where_no_detail_is_known_the_label_stays() -> None:
+    label = inverse(SOFT_STEP + 0.5 * ROWS, COLUMNS < 1.2)
+    known = ROWS < 0.5
+    result = with_detail(label, inverse(np.where(known, 7 * STEP, np.nan), known))
+    assert (result.values[~known] == label.values[~known]).all()
+    assert (result.valid == label.valid).all()
+    assert np.isfinite(result.values).all()
+    assert np.diff(result.values[30], axis=0).max() > 0.85
+
+
+def test_detail_of_a_view_and_of_the_ground_truth(tmp_path: Path) -> None:
+    """The teacher's mean is a blur; edges are those of its one view, or of the ground truth, which has stripes."""
+    stripes = np.broadcast_to(np.arange(80) % 8 < 4, (60, 80)).astype(np.float32)
+
+    def blurred(image: npt.NDArray[np.uint8]) -> DepthMap:
+        return depth_map(cv2.GaussianBlur(image[:, :, 1].astype(np.float32), (0, 0), 8))
+
+    @dataclass(frozen=True)
+    class Known(Smooth):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            nearness = blurred(sample.image).values + 50 * stripes
+            return replace(sample, target=1000 / nearness, valid=nearness > 0, quantity="depth_m", unit="m")
+
+    def agreement(out: Path, pattern: Callable[[Sample], npt.NDArray[np.float32]]) -> float:
+        """Correlation of the labels' fine detail with that of a pattern: the median over pictures."""
+        read, found = open_dataset("manifest", out, "train"), []
+        for index in range(len(read)):
+            sample = read[index]
+            fine = [plane - cv2.GaussianBlur(plane, (0, 0), 3) for plane in (sample.target, pattern(sample))]
+            found.append(np.corrcoef(fine[0].ravel(), fine[1].ravel())[0, 1])
+        return float(np.median(found))
+
+    for detail in DETAIL_CHOICES:
+        assert not any(write_labels(Known(), blurred, tmp_path / detail, Draw(detail=detail), {}, brightness))
+    green = {
+        detail: agreement(tmp_path / detail, lambda sample: sample.image[:, :, 1] / 255) for detail in DETAIL_CHOICES
+    }
+    striped = {detail: agreement(tmp_path / detail, lambda _: stripes) for detail in DETAIL_CHOICES}
+    assert green["view"] > 0.9 > 0.7 > max(green["none"], green["truth"])
+    assert striped["truth"] > 0.9 > 0.3 > max(striped["none"], striped["view"])
+
+
+def test_detail_needs_a_ground_truth(tmp_path: Path) -> None:
+    said = list(write_labels(Smooth(), brightness, tmp_path, Draw(2, detail="truth"), {}))
+    assert said == ["p0: has no ground truth to take detail from", "p1: has no ground truth to take detail from"]
+    with pytest.raises(ConfigError, match="not for crops"):
+        Draw(2, (48, 64), detail="truth")
 
 
 def test_whole_pictures_come_back_with_the_teachers_depth(tmp_path: Path) -> None:
