@@ -71,15 +71,17 @@ _MONODEPTH = PreprocessConfig(size=(384, 384))
 _NYU = PreprocessConfig(size=(480, 640))
 _KITTI = PreprocessConfig(size=(352, 1216))
 _SEGMENTATION = PreprocessConfig(size=(480, 480))
+# dpt-lite learned from crops up to 160x448 and 224x288: longer pictures than that are better made smaller
+# (docs/models/dpt-lite.md), 160x480 where 224 pixels of height would make 224x736.
 _LITE = PreprocessConfig(
     size=(224, 224),
     policy="lower_bound",
     interpolation="area",
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
-    long_side_limit=1024,
+    long_side_limit=480,
 )
-_LITE_STREET = replace(_LITE, size=(480, 640), policy="minimal")
+_LITE_STREET = replace(_LITE, size=(480, 640), policy="minimal", long_side_limit=1024)
 
 _RELATIVE = DepthDecoding("inverse_depth")
 # isl-org/DPT run_monodepth.py: scale and shift live in its code, not in the checkpoints. Caps: the paper's
