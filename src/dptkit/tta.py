@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +20,9 @@ from dptkit.postprocess import decode_depth, resize_map, valid_depth
 from dptkit.preprocess import network_size, preprocess
 
 Raw = npt.NDArray[np.float32]
+
+DETAIL_SIGMA = 1 / 20
+"""Of the Gaussian that parts layout from detail, in shorter sides of the map."""
 
 TTA_CHOICES: tuple[TestTimeAugmentation, ...] = get_args(TestTimeAugmentation)
 
@@ -37,7 +41,8 @@ class Views:
     ms-flip: flip at every one of `scales`: times the network size of the single pass, each side rounded to the multiple
         that the network needs, one multiple at least. Depth is brought to the wanted size bicubically, then averaged as
         above; raw outputs of a relative model may differ in scale and shift between scales, which the mean does not
-        mend.
+        mend. Views do not agree to the pixel where edges are, so relative inverse depth keeps the detail of the single
+        pass, where a scale makes an input of its size: see `with_detail`.
 
     Raises ConfigError for an unknown word, or scales without use or sense.
     """
@@ -75,15 +80,50 @@ ONCE = Views()
 def mean_depth(
     pairs: Iterable[tuple[Raw, Raw]], size: tuple[int, int], decoding: DepthDecoding, provenance: Provenance
 ) -> DepthMap:
-    """Raw outputs [1, h, w] of all views -> DepthMap of `size`. Raises NonFiniteOutputError as decode_depth does."""
-    total, count = np.zeros(size, np.float64), 0
+    """Raw outputs [1, h, w] of all views -> DepthMap of `size`. Raises NonFiniteOutputError as decode_depth does.
+
+    size: what views are brought to. provenance.network_size: of the single pass, whose detail is kept (see `Views`).
+    """
+    total, count, fine, sizes = np.zeros(size, np.float64), 0, None, set()
     for pair in pairs:
         # Decoded, then resized: metres are what is averaged, and raw outputs of relative models pass unchanged.
         one, mirrored = (decode_depth(raw, size, decoding, provenance).values.astype(np.float64) for raw in pair)
         total += one + mirrored  # in pairs: a mirrored picture gives the same sums in the same order
         count += 2
-    values = (total / count).astype(np.float32)
+        sizes.add(pair[0].shape[1:])
+        if fine is None and pair[0].shape[1:] == provenance.network_size:
+            fine = one
+    mean = total / count
+    if fine is not None and len(sizes) > 1 and decoding.quantity == "inverse_depth":
+        mean = with_detail(mean, fine, np.ones(size, np.bool_))
+    values = mean.astype(np.float32)
     return DepthMap(values, decoding.quantity, valid_depth(values, decoding), provenance)
+
+
+def with_detail(
+    layout: npt.NDArray[np.float64], fine: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Inverse depth [H, W] with the layout of one map and the detail of another: f + G * (layout - f).
+
+    f is `fine`, brought to the layout's scale and shift by least squares over `known`; G a Gaussian of `DETAIL_SIGMA`,
+    normalised over those pixels. Elsewhere the layout stays, and everywhere if `fine` is constant or fits best upside
+    down.
+    """
+    spread = np.var(fine[known]) if known.any() else 0.0
+    if not spread:
+        return layout
+    scale = np.cov(fine[known], layout[known], ddof=0)[0, 1] / spread
+    if not scale > 0:
+        return layout
+    aligned = layout[known].mean() + scale * (fine - fine[known].mean())
+    sigma = DETAIL_SIGMA * min(known.shape)
+
+    def smooth(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101))
+
+    weight = np.maximum(smooth(known.astype(np.float64)), 1e-6)
+    coarse = smooth(np.where(known, layout - aligned, 0)) / weight
+    return np.asarray(np.where(known, aligned + coarse, layout))
 
 
 def likeliest_classes(

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
 from dptkit.cli import options
 from dptkit.cli.data_check import DatasetName, ReaderOptions, parse_reader_options
-
-if TYPE_CHECKING:
-    from dptkit.cli.loading import Computing
-    from dptkit.predictor import Predictor
 
 
 def label(
@@ -40,10 +36,10 @@ def label(
     detail: Annotated[
         str,
         typer.Option(
-            metavar="none|view|truth",
-            help="Sharp edges for labels that are means of views: the model's of one view, or the ground truth's.",
+            metavar="model|truth",
+            help="Whose edges: those that the model sees, or the ground truth's with the model's layout.",
         ),
-    ] = "none",
+    ] = "model",
 ) -> int:
     """Write pictures with the depth that a model predicts for them, as a folder to train on (data set manifest).
 
@@ -55,29 +51,17 @@ def label(
     from dptkit.cli.progress import PictureScreen
     from dptkit.data.registry import open_dataset
     from dptkit.training.labelling import DETAIL_CHOICES, Detail, Draw, Teacher, write_labels
-    from dptkit.tta import ONCE
-
-    def teacher(computing: Computing) -> Predictor:
-        return load_predictor(model, "depth", weights=None, computing=computing, size=None, background=(255, 255, 255))
 
     computing = check_usage(model, "depth", engine, device, precision, tta=tta, scales=scales)
     options.check_choice(detail, DETAIL_CHOICES, "--detail")
     draw = Draw(count, None if crops is None else parse_size(crops), seed, cast(Detail, detail))
     pictures = open_dataset(dataset or _layout(folder), folder, split, **parse_reader_options(reader_options or []))
-    predictor = teacher(computing)
-    plain = teacher(computing._replace(views=ONCE)) if detail == "view" else None
+    predictor = load_predictor(model, "depth", weights=None, computing=computing, size=None, background=(255, 255, 255))
     origin = predictor.provenance
     record = {"model": origin.model, "weights": origin.weights_sha256, "tta": origin.tta, "scales": origin.scales}
     total, broken = draw.total(len(pictures)), 0
     with PictureScreen(total) as screen:
-        for problem in write_labels(
-            pictures,
-            cast(Teacher, predictor.predict),
-            out,
-            draw,
-            record,
-            cast("Teacher | None", plain and plain.predict),
-        ):
+        for problem in write_labels(pictures, cast(Teacher, predictor.predict), out, draw, record):
             if problem is not None:
                 broken += 1
                 screen.problem(f"dpt: {problem}")

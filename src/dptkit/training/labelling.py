@@ -37,6 +37,7 @@ from dptkit.errors import ConfigError, DataError
 from dptkit.image_io import atomic_write
 from dptkit.image_io.names import printable
 from dptkit.outputs import DepthMap
+from dptkit.tta import with_detail
 
 RECORD = "labels.json"
 _CODES = 65535
@@ -47,10 +48,8 @@ Teacher = Callable[[npt.NDArray[np.uint8]], DepthMap]
 """uint8 RGB [H, W, 3] -> depth [H, W], as `Predictor.predict`."""
 
 
-Detail = Literal["none", "view", "truth"]
+Detail = Literal["model", "truth"]
 DETAIL_CHOICES: tuple[Detail, ...] = get_args(Detail)
-DETAIL_SIGMA = 1 / 20
-"""Of the Gaussian that parts layout from detail, in shorter sides of the picture."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,14 @@ class Draw:
     count: how many; None is every picture once. crop: (height, width) of crops; None leaves pictures as they are.
     Crops come from sources by the square root of their numbers, are zoomed up to twice, turned by up to 10 degrees,
     mirrored and recoloured: new pictures to the teacher. What is drawn for number n is a function of `seed` and n.
-    detail: where edges come from, see `with_detail`, as a mean of views has soft ones. none: the labels as they are;
-    view: the teacher's own of the picture as it is; truth: the ground truth, of whole pictures.
+    detail: where edges come from. model: the teacher; truth: the ground truth, of whole pictures, see
+    `dptkit.tta.with_detail`.
     """
 
     count: int | None = None
     crop: tuple[int, int] | None = None
     seed: int = 0
-    detail: Detail = "none"
+    detail: Detail = "model"
 
     def __post_init__(self) -> None:
         if self.detail not in DETAIL_CHOICES:
@@ -105,12 +104,11 @@ def crop_steps(size: tuple[int, int]) -> Augment:
 
 
 def write_labels(
-    dataset: Dataset, predict: Teacher, out: Path, draw: Draw, teacher: dict[str, Any], plain: Teacher | None = None
+    dataset: Dataset, predict: Teacher, out: Path, draw: Draw, teacher: dict[str, Any]
 ) -> Iterator[str | None]:
-    """Label pictures of `dataset` with `predict`; ground truth is not looked at but for `draw.detail` "truth".
+    """Label pictures of `dataset` with `predict`; ground truth is not looked at but for `draw.detail` truth.
 
     Yields after each picture: None, or what was wrong with it; then it is left out.
-    plain: the teacher that sees a picture once, for `draw.detail` "view".
     teacher: what `predict` is, for the record. Pictures that are complete are left, so a run that was cut off goes on
     with the same command, and more can be drawn later. Raises ConfigError for a folder that holds anything else,
     OutputWriteError where the disk refuses.
@@ -138,8 +136,10 @@ def write_labels(
                 continue
             sample = steps(original, rng)
             label = inverse_depth(predict(sample.image))
-            fine = inverse_depth(plain(sample.image)) if plain is not None and draw.detail == "view" else truth
-            _write(stem, sample, label if fine is None else with_detail(label, fine))
+            if truth is not None:
+                values = with_detail(label.values, truth.values, label.valid & truth.valid)
+                label = Inverse(values, label.valid)
+            _write(stem, sample, label)
         rows.append(_row(samples[index], stem))
         yield None
     _write_manifest(out, rows)
@@ -174,30 +174,6 @@ def _ground_truth(sample: Sample) -> Inverse:
     if not known.valid.any():
         raise DataError(f"{printable(sample.name)}: has no ground truth to take detail from")
     return Inverse(known.target.astype(np.float64), known.valid)
-
-
-def with_detail(label: Inverse, fine: Inverse) -> Inverse:
-    """The label's layout and the detail of `fine`: f + G * (label - f), f = `fine` aligned to the label.
-
-    Least squares aligns, where both are known; G is a Gaussian of `DETAIL_SIGMA`, normalised over those pixels.
-    Elsewhere the label stays, and everywhere if `fine` fits best upside down, or is constant.
-    """
-    both = label.valid & fine.valid
-    spread = np.var(fine.values[both]) if both.any() else 0.0
-    if not spread:
-        return label
-    scale = np.cov(fine.values[both], label.values[both], ddof=0)[0, 1] / spread
-    if not scale > 0:
-        return label
-    aligned = label.values[both].mean() + scale * (fine.values - fine.values[both].mean())
-    sigma = DETAIL_SIGMA * min(both.shape)
-
-    def smooth(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101))
-
-    weight = smooth(both.astype(np.float64))
-    coarse = smooth(np.where(both, label.values - aligned, 0)) / np.maximum(weight, 1e-6)
-    return Inverse(np.where(both, aligned + coarse, label.values), label.valid)
 
 
 def encode(label: Inverse, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:

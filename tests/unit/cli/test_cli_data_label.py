@@ -64,7 +64,7 @@ def test_crops_and_a_broken_picture(pictures: Path, tmp_path: Path) -> None:
         (("--crops", "big"), "not a size"),
         (("--model", "dpt-large-ade20k"), "segment"),
         (("--tta", "ms-flip"), "--scales"),
-        (("--detail", "viev"), "did you mean view"),
+        (("--detail", "trut"), "did you mean truth"),
         (("--model", "dpt-lit"), "did you mean dpt-lite"),
     ],
 )
