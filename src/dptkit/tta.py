@@ -23,6 +23,8 @@ Raw = npt.NDArray[np.float32]
 
 DETAIL_SIGMA = 1 / 20
 """Of the Gaussian that parts layout from detail, in shorter sides of the map."""
+COARSE_SIDE = 256
+"""Pixels of the shorter side at which that Gaussian is computed."""
 
 TTA_CHOICES: tuple[TestTimeAugmentation, ...] = get_args(TestTimeAugmentation)
 
@@ -107,23 +109,37 @@ def with_detail(
 
     f is `fine`, brought to the layout's scale and shift by least squares over `known`; G a Gaussian of `DETAIL_SIGMA`,
     normalised over those pixels. Elsewhere the layout stays, and everywhere if `fine` is constant or fits best upside
-    down.
+    down. What is smooth is computed on at most `COARSE_SIDE` pixels a shorter side: in a photograph of 12 megapixels a
+    Gaussian of 150 would take longer than the network.
     """
-    spread = np.var(fine[known]) if known.any() else 0.0
-    if not spread:
+    shown = known.astype(np.float64)
+    weight, coarse, detail = (_shrunk(values) for values in (shown, layout * shown, np.where(known, fine, 0)))
+    if not weight.any():
         return layout
-    scale = np.cov(fine[known], layout[known], ddof=0)[0, 1] / spread
-    if not scale > 0:
+    mean_coarse, mean_detail = coarse.sum() / weight.sum(), detail.sum() / weight.sum()
+    coarse, detail = coarse - mean_coarse * weight, detail - mean_detail * weight
+    share = np.where(weight > 0, weight, 1)
+    spread, agreement = (detail * detail / share).sum(), (detail * coarse / share).sum()
+    rounding = 64 * np.finfo(np.float64).eps * abs(mean_detail)
+    if not (spread > rounding**2 * weight.sum() and agreement > 0):
         return layout
-    aligned = layout[known].mean() + scale * (fine - fine[known].mean())
-    sigma = DETAIL_SIGMA * min(known.shape)
+    scale = agreement / spread
+    sigma = DETAIL_SIGMA * min(weight.shape)
+    difference, normaliser = (
+        cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+        for values in (coarse - scale * detail, weight)
+    )
+    smooth = cv2.resize(difference / np.maximum(normaliser, 1e-6), known.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.where(known, mean_coarse + scale * (fine - mean_detail) + smooth, layout))
 
-    def smooth(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101))
 
-    weight = np.maximum(smooth(known.astype(np.float64)), 1e-6)
-    coarse = smooth(np.where(known, layout - aligned, 0)) / weight
-    return np.asarray(np.where(known, aligned + coarse, layout))
+def _shrunk(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """[H, W] to a shorter side of `COARSE_SIDE` at most, by area."""
+    factor = COARSE_SIDE / min(values.shape)
+    if factor >= 1:
+        return values
+    height, width = (max(1, round(side * factor)) for side in values.shape)
+    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def likeliest_classes(

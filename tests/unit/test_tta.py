@@ -30,7 +30,7 @@ def test_layout_is_of_the_one_and_detail_of_the_other_map() -> None:
 
 def test_detail_that_says_nothing_changes_nothing() -> None:
     np.testing.assert_allclose(with_detail(LAYOUT, 0.02 * LAYOUT - 9, EVERYWHERE), LAYOUT, atol=1e-9)
-    for nothing in (np.full_like(STEP, 4.0), -LAYOUT):
+    for nothing in (np.full_like(STEP, 4.0), np.full_like(STEP, 0.1), np.full_like(STEP, -1e9 / 3), -LAYOUT):
         assert with_detail(LAYOUT, nothing, EVERYWHERE) is LAYOUT
     assert with_detail(LAYOUT, STEP, ~EVERYWHERE) is LAYOUT
 
@@ -41,6 +41,19 @@ def test_where_no_detail_is_known_the_layout_stays() -> None:
     assert (result[~known] == LAYOUT[~known]).all()
     assert np.isfinite(result).all()
     assert np.diff(result[30]).max() > 0.85
+
+
+def test_large_maps_give_what_small_ones_do() -> None:
+    """What is smooth is computed small, and a Gaussian of 150 pixels would take minutes."""
+    rows, columns = np.mgrid[0:3000, 0:4000] / 3000.0
+    step = (columns > 0.6).astype(np.float64)
+    soft = cv2.resize(SOFT_STEP, (4000, 3000), interpolation=cv2.INTER_LINEAR)
+    large = with_detail(soft + 0.5 * rows, 7 * step - 3, np.ones(step.shape, np.bool_))
+    small = with_detail(LAYOUT, 7 * STEP - 3, EVERYWHERE)
+    assert np.diff(large[::100], axis=1).max(axis=1).min() > 0.85
+    away = np.abs(COLUMNS - 0.6) > 0.15  # beyond the soft step, which lies half a pixel of the small map elsewhere
+    shrunk = cv2.resize(large, (160, 120), interpolation=cv2.INTER_AREA)
+    assert np.abs(shrunk - small)[away].max() < 0.02
 
 
 def views(*sizes: tuple[int, int]) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
