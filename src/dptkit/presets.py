@@ -71,8 +71,8 @@ _MONODEPTH = PreprocessConfig(size=(384, 384))
 _NYU = PreprocessConfig(size=(480, 640))
 _KITTI = PreprocessConfig(size=(352, 1216))
 _SEGMENTATION = PreprocessConfig(size=(480, 480))
-# dpt-lite learned from crops up to 160x448 and 224x288: longer pictures than that are better made smaller
-# (docs/models/dpt-lite.md), 160x480 where 224 pixels of height would make 224x736.
+# dpt-lite learned from crops of at most 160x384 and 224x288: much longer pictures are better made smaller, 160x480
+# where a height of 224 would make 224x736 (docs/models/dpt-lite.md).
 _LITE = PreprocessConfig(
     size=(224, 224),
     policy="lower_bound",

@@ -34,7 +34,7 @@ from dptkit.data.augment import (
 from dptkit.data.sample import Dataset, KnowsItsFiles, Sample, SampleFiles
 from dptkit.data.unlabelled import WithoutGroundTruth
 from dptkit.errors import ConfigError, DataError
-from dptkit.image_io import atomic_write
+from dptkit.image_io.atomic import write_bytes
 from dptkit.image_io.names import printable
 from dptkit.outputs import DepthMap
 from dptkit.tta import with_detail
@@ -46,7 +46,6 @@ _COLUMNS = ("source", "split", "name", "kind", "scale", "metric", "split_group",
 
 Teacher = Callable[[npt.NDArray[np.uint8]], DepthMap]
 """uint8 RGB [H, W, 3] -> depth [H, W], as `Predictor.predict`."""
-
 
 Detail = Literal["model", "truth"]
 DETAIL_CHOICES: tuple[Detail, ...] = get_args(Detail)
@@ -190,8 +189,7 @@ def _write(stem: Path, sample: Sample, label: Inverse) -> None:
     codes = encode(label, sample.valid)
     bgr = np.asarray(cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR), np.uint8)
     for suffix, pixels, options in ((".png", codes, []), (".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])):
-        with atomic_write(stem.with_suffix(suffix)) as temporary:
-            temporary.write_bytes(cv2.imencode(suffix, pixels, options)[1].tobytes())
+        write_bytes(stem.with_suffix(suffix), cv2.imencode(suffix, pixels, options)[1].tobytes())
 
 
 def _folder_name(source: str) -> str:
@@ -217,8 +215,7 @@ def _write_manifest(out: Path, rows: list[dict[str, str]]) -> None:
     table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    with atomic_write(out / "manifest.csv") as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_bytes(out / "manifest.csv", text.getvalue().encode())
 
 
 def _claim(out: Path, record: dict[str, Any]) -> None:
@@ -234,5 +231,4 @@ def _claim(out: Path, record: dict[str, Any]) -> None:
         return
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{printable(out)}: is not empty, and not a folder of labels; choose another")
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_bytes(path, json.dumps(record, indent=1).encode())
